@@ -1,0 +1,55 @@
+"""One orientation: whatever a layer stores, its W is (out, in).
+
+A is (rank, in), B is (out, rank) and ΔW is (out, in) everywhere in lorakit. Only this file knows that
+GPT-2's Conv1D and embeddings store the transpose, and that a convolution's matrix has a shape of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def is_conv1d(layer: nn.Module) -> bool:
+    """Whether this is transformers' Conv1D (GPT-2's dense layer), told without importing transformers."""
+    home = sys.modules.get("transformers.pytorch_utils")
+    return home is not None and isinstance(layer, home.Conv1D)
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The layer's W as a view, (out, in): the one function that knows how each kind stores it.
+
+    Conv1D and Embedding store Wᵀ; Conv2d stores (out, in/groups, kh, kw), read here as (out, in·kh·kw).
+    """
+    if not isinstance(layer, nn.Linear | nn.Embedding | nn.Conv2d) and not is_conv1d(layer):
+        raise TypeError(f"no weight matrix is known for {type(layer).__name__}")
+    weight = layer.weight
+    if not weight.is_floating_point():
+        raise TypeError(f"{type(layer).__name__} holds {weight.dtype} codes, not a weight: dequantize it first")
+    return weight.mT if _transposed(layer) else weight.flatten(1)
+
+
+def stored_as(layer: nn.Module, matrix: Tensor) -> Tensor:
+    """The inverse of `weight_of`: an (out, in) matrix in the layout that the layer stores."""
+    return matrix.mT.contiguous() if _transposed(layer) else matrix.reshape(layer.weight.shape)
+
+
+def _transposed(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Embedding) or is_conv1d(layer)
+
+
+def project(base: nn.Module, x: Tensor, right: Tensor) -> Tensor:
+    """right·x in the geometry of `base`: a matrix product, a table look-up or a convolution to r channels."""
+    if isinstance(base, nn.Embedding):
+        return F.embedding(x, right.mT)
+    if isinstance(base, nn.Conv2d):
+        kernel = right.view(-1, base.in_channels, *base.kernel_size)
+        return base._conv_forward(x.to(right.dtype), kernel, None)
+    return F.linear(x.to(right.dtype), right)
+
+
+def expand(base: nn.Module, h: Tensor, left: Tensor) -> Tensor:
+    """left·h in the geometry of `base`: a matrix product, over channels where `base` is a convolution."""
+    return F.conv2d(h, left[:, :, None, None]) if isinstance(base, nn.Conv2d) else F.linear(h, left)
