@@ -1,0 +1,162 @@
+"""One step: the gradient of a global batch, however it is cut into processes and accumulated pieces.
+
+    loss = Σ_pieces (mean loss of the piece) · (its count / count of the whole)
+
+A piece's mean is weighted by how many labels (or rows) it is a mean over, so that two processes, or four
+accumulated batches of uneven length, give the loss curve that one process and one batch give.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lorakit.history import Diverged, History, Step
+
+WATCHED = 3  # steps after which a parameter that never had a gradient is reported
+
+
+class Runner:
+    """What one step needs, and what it watches over."""
+
+    def __init__(self, model, trained, loss, lr, weight_decay, clip, optimizer, precision) -> None:
+        self.accelerator = _accelerator(precision)
+        self.plain, self.forward = model, model.__dict__.get("forward")
+        built = optimizer(list(trained.values()), lr=lr, weight_decay=weight_decay)
+        self.model, self.optimizer = self.accelerator.prepare(model, built)
+        self.shares = [settings["lr"] / lr for settings in self.optimizer.param_groups]
+        self.trained, self.clip = trained, clip
+        self.loss, self.counted = loss or _model_loss, _rows if loss else _labels
+        self.still = set(trained)
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Take off the mixed-precision forward that Accelerate put on the model."""
+        self.plain.__dict__.pop("_original_forward", None)
+        self.plain.__dict__.pop("forward", None)
+        if self.forward is not None:
+            self.plain.__dict__["forward"] = self.forward
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Within it, dropout draws from `seed` (another stream in each process); the global state comes back."""
+        device = self.accelerator.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed + self.accelerator.process_index)
+            yield
+
+    def step(self, number: int, group: list, rate: float, before: list[Step]) -> Step:
+        start = time.perf_counter()
+        value = self._backward(group)
+        if not math.isfinite(value):
+            self.optimizer.zero_grad()
+            raise self._diverged(number, rate, group, before)
+        for settings, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            settings["lr"] = rate * share
+        norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.clip or math.inf)
+        self._watch(number)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return Step(number, value, rate, float(norm), time.perf_counter() - start)
+
+    def _backward(self, group: list) -> float:
+        """Accumulate the gradient of the group's mean loss; returns that mean over all processes."""
+        processes, total = self.accelerator.num_processes, sum(self.counted(batch) for batch in group)
+        summed = torch.zeros((), device=self.accelerator.device)
+        for i, batch in enumerate(group):
+            piece, count = self._share(batch)
+            last = i == len(group) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                part = self.loss(self.model, piece) * (count / max(total, 1))
+                self.accelerator.backward(part * processes)  # processes are averaged, and their parts must add up
+            summed += part.detach()
+        return float(self.accelerator.reduce(summed, "sum"))
+
+    def _share(self, batch: Any) -> tuple[Any, int]:
+        """This process's rows of a global batch and how much they count; a row of no weight where it has none."""
+        from accelerate.utils import send_to_device
+
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        if processes == 1:
+            return send_to_device(batch, self.accelerator.device), self.counted(batch)
+        piece = _each(batch, lambda tensor: tensor[rank::processes])
+        idle = _rows(piece) == 0
+        piece = _each(batch, lambda tensor: tensor[:1]) if idle else piece
+        return send_to_device(piece, self.accelerator.device), 0 if idle else self.counted(piece)
+
+    def _watch(self, number: int) -> None:
+        """Warn of what had no gradient in the first steps: it looks trained, and is not."""
+        if number > WATCHED or not self.still:
+            return
+        self.still = {n for n in self.still if self.trained[n].grad is None or not self.trained[n].grad.any()}
+        if number == WATCHED and self.still:
+            names = sorted(self.still)
+            shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            why = "are these layers called? does gradient checkpointing cut the graph below them?"
+            warnings.warn(f"no gradient reached {shown} in the first {WATCHED} steps: {why}", stacklevel=4)
+
+    def _diverged(self, number: int, rate: float, group: list, before: list[Step]) -> Diverged:
+        broken = [name for name, p in self.model.named_parameters() if not p.isfinite().all()]
+        bad = [key for batch in group for key, t in _tensors(batch) if t.is_floating_point() and not t.isfinite().all()]
+        if bad:
+            cause = f"the batch holds NaN or infinity in {bad[0]!r}"
+        elif broken and number == 1:
+            cause = f"the model came with NaN or infinity in {broken[0]}"
+        elif self.accelerator.mixed_precision == "fp16":
+            cause = "float16 overflows easily: try precision='bf16'"
+        else:
+            cause = f"the learning rate is likely too high ({rate:.1e} at this step): try a third of it, or clip=1.0"
+        error = Diverged(f"the loss is not a number at step {number}: {cause}")
+        error.history = History.of(before, "diverged")
+        return error
+
+
+def _accelerator(precision: str | None):
+    """An Accelerator of this precision; by default the launcher's, or bf16 where the GPU has it."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if gpu else "no")
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
+        AcceleratorState._reset_state()  # one process may train in bf16 now and in float32 next
+    return Accelerator(mixed_precision=wanted)
+
+
+def _model_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return model(**batch).loss
+
+
+def _labels(batch: dict[str, Tensor]) -> int:
+    """How many labels a mean loss is over; a causal LM predicts each but the first."""
+    labels = batch["labels"]
+    return int(((labels[:, 1:] if labels.ndim == 2 else labels) != -100).sum())
+
+
+def _rows(batch: Any) -> int:
+    return len(_tensors(batch)[0][1])
+
+
+def _tensors(batch: Any) -> list[tuple[str, Tensor]]:
+    if isinstance(batch, Tensor):
+        return [("batch", batch)]
+    items = batch.items() if hasattr(batch, "items") else enumerate(batch)
+    return [(str(key), tensor) for key, tensor in items]
+
+
+def _each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if hasattr(batch, "items"):
+        return {key: change(tensor) for key, tensor in batch.items()}
+    return type(batch)(change(tensor) for tensor in batch)
