@@ -1,0 +1,61 @@
+# make lab    install, fetch the default model and sentences, open JupyterLab on the first lesson
+# make test   the whole suite: laws, oracles, lessons, browser        make test-quick   without the last two
+# make bench  lorakit beside PEFT and loralib on the same work        make lint         ruff and mypy
+# make fetch  fill the cache (ARGS=--all for every model and task)    make mutants      planted faults, all caught?
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?=
+ARGS   ?=
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+.PHONY: lab test test-quick bench lint fetch mutants
+.DELETE_ON_ERROR:
+
+lab: $(STAMPS)/lab
+	@$(BIN)/python -m lorakit.assets
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(ARGS)
+
+fetch: $(STAMPS)/lab
+	@$(BIN)/python -m lorakit.assets $(ARGS)
+
+test: test-quick
+	$(BIN)/python -m pytest -m "lessons or browser" $(ARGS)
+
+test-quick: $(STAMPS)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not lessons and not browser" $(ARGS)
+
+bench: $(STAMPS)/test
+	$(BIN)/python -m benchmarks $(ARGS)
+
+mutants: $(STAMPS)/test
+	$(BIN)/python tests/mutants.py $(ARGS)
+
+lint: $(STAMPS)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# ── Installing ──────────────────────────────────────────────────────────────────────────────────────────
+# A torch that the system's Python has already is the one that is used. TORCH takes another: README, "Which torch".
+
+$(BIN)/python:
+	$(PYTHON) -m venv $$($(PYTHON) -c "import torch" 2>/dev/null && echo --system-site-packages) $(VENV)
+
+$(STAMPS)/torch: $(BIN)/python $(if $(TORCH),asked)
+	@mkdir -p $(STAMPS)
+	@sh tools/install_torch.sh $(BIN)/python $(TORCH)
+	@touch $@
+
+$(STAMPS)/lab: $(STAMPS)/torch requirements.txt constraints.txt pyproject.toml
+	@grep -v '^torch==' constraints.txt > $(STAMPS)/constraints.txt
+	$(BIN)/python -m pip install --quiet -c $(STAMPS)/constraints.txt -e .
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/lab
+	$(BIN)/python -m pip install --quiet -c $(STAMPS)/constraints.txt -e ".[test,peers,lint,export]"
+	@touch $@
+
+.PHONY: asked
+asked:
