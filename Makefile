@@ -50,11 +50,11 @@ $(STAMPS)/torch: $(BIN)/python $(if $(TORCH),asked)
 
 $(STAMPS)/lab: $(STAMPS)/torch requirements.txt constraints.txt pyproject.toml
 	@grep -v '^torch==' constraints.txt > $(STAMPS)/constraints.txt
-	$(BIN)/python -m pip install --quiet -c $(STAMPS)/constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c $(STAMPS)/constraints.txt -e ".[lab]"
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/lab
-	$(BIN)/python -m pip install --quiet -c $(STAMPS)/constraints.txt -e ".[test,peers,lint,export]"
+	$(BIN)/python -m pip install --quiet -c $(STAMPS)/constraints.txt -e ".[lab,test,peers,lint,export]"
 	@touch $@
 
 .PHONY: asked

@@ -13,6 +13,7 @@ discovers every subclass:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,12 @@ class Adapter(nn.Module):
     """
 
     neutral = True  # fresh, it computes what `base` computes
+    options: dict[str, Any]  # the keywords it was built with: what a checkpoint needs to build it again
+
+    def __new__(cls, *args: Any, generator: Any = None, **options: Any) -> Self:
+        adapter = super().__new__(cls)
+        adapter.__dict__["options"] = options
+        return adapter
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -68,9 +75,7 @@ class Adapter(nn.Module):
 class WeightChange(Adapter):
     """An adapter that changes a weight matrix: it has a `delta()` and can be merged."""
 
-    def __init__(self, base: nn.Module) -> None:
-        super().__init__(base)
-        self.instead: LowRank | None = None
+    instead: LowRank | None = None  # see `lorakit.layers.substituted`
 
     @classmethod
     def adapts(cls, module: nn.Module) -> bool:

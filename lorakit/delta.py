@@ -108,9 +108,9 @@ def inner(a: Delta, b: Delta) -> Float[Tensor, "*batch"]:
     if isinstance(a, LowRank) and isinstance(b, LowRank):
         return ((a.left.mT @ b.left) * (a.right @ b.right.mT)).sum((-2, -1))
     if isinstance(b, LowRank):
-        a, b = b, a
+        return ((dense(a) @ b.right.mT) * b.left).sum((-2, -1))
     if isinstance(a, LowRank):
-        return ((b @ a.right.mT) * a.left).sum((-2, -1))
+        return inner(b, a)
     return (a * b).sum((-2, -1))
 
 

@@ -7,6 +7,7 @@ GPT-2's Conv1D and embeddings store the transpose, and that a convolution's matr
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ def weight_of(layer: nn.Module) -> Tensor:
     """
     if not isinstance(layer, nn.Linear | nn.Embedding | nn.Conv2d) and not is_conv1d(layer):
         raise TypeError(f"no weight matrix is known for {type(layer).__name__}")
-    weight = layer.weight
+    weight: Tensor = layer.weight  # type: ignore[assignment]
     if not weight.is_floating_point():
         raise TypeError(f"{type(layer).__name__} holds {weight.dtype} codes, not a weight: dequantize it first")
     return weight.mT if _transposed(layer) else weight.flatten(1)
@@ -33,7 +34,8 @@ def weight_of(layer: nn.Module) -> Tensor:
 
 def stored_as(layer: nn.Module, matrix: Tensor) -> Tensor:
     """The inverse of `weight_of`: an (out, in) matrix in the layout that the layer stores."""
-    return matrix.mT.contiguous() if _transposed(layer) else matrix.reshape(layer.weight.shape)
+    shape = cast(Tensor, layer.weight).shape
+    return matrix.mT.contiguous() if _transposed(layer) else matrix.reshape(shape)
 
 
 def _transposed(layer: nn.Module) -> bool:

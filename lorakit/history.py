@@ -30,8 +30,8 @@ class History:
 
     @classmethod
     def of(cls, steps: list[Step], ended: str) -> History:
-        columns = np.array(steps, dtype=float).reshape(-1, len(Step._fields)).T
-        return cls(*columns[1:], ended=ended)
+        _, loss, lr, grad_norm, seconds = np.array(steps, dtype=float).reshape(-1, len(Step._fields)).T
+        return cls(loss, lr, grad_norm, seconds, ended)
 
     def __len__(self) -> int:
         return len(self.loss)

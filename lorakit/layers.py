@@ -88,7 +88,7 @@ def replace(model: nn.Module, standins: Mapping[nn.Module, nn.Module]) -> None:
     """Put each value where its key stands in `model`, at every place that refers to it."""
     for parent in list(model.modules()):
         for attribute, child in parent._modules.items():
-            if child in standins:
+            if child is not None and child in standins:
                 parent._modules[attribute] = standins[child]
 
 
@@ -108,10 +108,10 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
 @contextmanager
 def substituted(model: nn.Module, deltas: dict[str, LowRank]) -> Iterator[nn.Module]:
     """Within it, the layers named compute with these ΔW instead of their own; nothing trained is touched."""
-    found = adapters(model)
-    wrong = [name for name in deltas if not isinstance(found.get(name), WeightChange)]
-    if wrong:
-        raise ValueError(f"no change of weights stands at {few(wrong)}; there are {few(found)}")
+    found = {name: adapter for name, adapter in adapters(model).items() if isinstance(adapter, WeightChange)}
+    unknown = [name for name in deltas if name not in found]
+    if unknown:
+        raise ValueError(f"no change of weights stands at {few(unknown)}; there are {few(found)}")
     chosen = [found[name] for name in deltas]
     try:
         for adapter, delta in zip(chosen, deltas.values(), strict=True):

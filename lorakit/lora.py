@@ -113,8 +113,9 @@ class LoRA(WeightChange):
 def _rows(parts: Sequence[bool] | Sequence[slice] | None, out: int) -> list[slice]:
     if parts is None:
         return [slice(0, out)]
-    if all(isinstance(part, slice) for part in parts):
-        rows = [slice(*part.indices(out)[:2]) for part in parts]
+    slices = [slice(*part.indices(out)[:2]) for part in parts if isinstance(part, slice)]
+    if len(slices) == len(parts):
+        rows = slices
     elif out % len(parts):
         raise ValueError(f"{len(parts)} equal parts do not divide {out} outputs; give slices instead")
     else:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lorakit.layers import Adapter, adapters, few, innermost, named_layers, replace
+from lorakit.modes import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +55,18 @@ def merge(model: nn.Module, *, probe: Mapping[str, Tensor] | None = None, untie:
         raise ValueError("nothing to merge: no layer of this model is adapted")
     _refuse_shared(model, found, untie)
     casts = {name: _cast(name, adapter) for name, adapter in found.items()}
-    before = _logits(model, probe)
+    before = None if probe is None else _logits(model, probe)
     originals = {name: _install(found[name].base, new) for name, (new, _) in casts.items()}
     replace(model, {adapter: adapter.base for adapter in found.values()})
-    model.__dict__["_merged"] = {name: (found[name], originals[name]) for name in found}
+    record = {name: (found[name], originals[name]) for name in found}
+    model.__dict__["_merged"] = [*model.__dict__.get("_merged", []), record]
     survived, largest, relative = np.array([measures for _, measures in casts.values()]).T
-    moved = float("nan") if before is None else float((_logits(model, probe) - before).abs().max())
+    moved = float("nan") if before is None or probe is None else float((_logits(model, probe) - before).abs().max())
     return Certificate(tuple(found), survived, largest, relative, moved)
 
 
 def unmerge(model: nn.Module) -> list[str]:
-    """Bring back the adapters and the original weights bit for bit; returns the names of the layers.
+    """Bring back the adapters and the original weights bit for bit, of the last merge; returns the layers' names.
 
     Raises ValueError, with nothing changed, where the model is not merged or a merged layer was replaced since.
     """
@@ -77,16 +79,16 @@ def unmerge(model: nn.Module) -> list[str]:
         raise ValueError(f"these layers were replaced after the merge: {few(moved)}; put them back first")
     for adapter, originals in record.values():
         for name, parameter in originals.items():
-            parameter.data = parameter.data.to(adapter.base._parameters[name].device)  # it may have moved since
+            parameter.data = parameter.data.to(adapter.base.get_parameter(name).device)  # it may have moved since
             adapter.base._parameters[name] = parameter
     replace(model, {adapter.base: adapter for adapter, _ in record.values()})
-    del model.__dict__["_merged"]
+    model.__dict__["_merged"].pop()
     return list(record)
 
 
 def merged_layers(model: nn.Module) -> dict[str, tuple[Adapter, dict[str, nn.Parameter]]]:
-    """The adapters that `merge` set aside and the parameters from before, by layer; empty when not merged."""
-    return model.__dict__.get("_merged", {})
+    """What the last `merge` set aside, by layer: the adapter and the parameters from before; empty when not merged."""
+    return next(reversed(model.__dict__.get("_merged", [])), {})
 
 
 def _refuse_shared(model: nn.Module, found: Mapping[str, Adapter], untie: bool) -> None:
@@ -106,7 +108,7 @@ def _cast(name: str, adapter: Adapter) -> tuple[dict[str, Tensor], tuple[float, 
     if not adapter.enabled:
         raise ValueError(f"{name} is disabled: merging would switch it on. Leave `disabled` first")
     exact = adapter.merged()
-    old = {key: adapter.base._parameters[key].detach() for key in exact}
+    old = {key: adapter.base.get_parameter(key).detach() for key in exact}
     new = {key: value.detach().to(old[key].dtype) for key, value in exact.items()}
     if not all(tensor.isfinite().all() for tensor in new.values()):
         raise ValueError(f"{name} would hold NaN or infinity in {next(iter(new.values())).dtype}: nothing was merged")
@@ -119,19 +121,13 @@ def _cast(name: str, adapter: Adapter) -> tuple[dict[str, Tensor], tuple[float, 
 
 
 def _install(base: nn.Module, new: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
-    originals = {name: base._parameters[name] for name in new}
+    originals = {name: base.get_parameter(name) for name in new}
     for name, tensor in new.items():
         base._parameters[name] = nn.Parameter(tensor, requires_grad=False)
     return originals
 
 
-def _logits(model: nn.Module, probe: Mapping[str, Tensor] | None) -> Tensor | None:
-    if probe is None:
-        return None
-    training = model.training
-    try:
-        with torch.no_grad():
-            out = model.eval()(**probe)
-    finally:
-        model.train(training)
+def _logits(model: nn.Module, probe: Mapping[str, Tensor]) -> Tensor:
+    with torch.no_grad(), evaluating(model):
+        out = model(**probe)
     return (out.logits if hasattr(out, "logits") else out).float()
