@@ -93,7 +93,7 @@ def dense(delta: Delta) -> Float[Tensor, "*batch out in"]:
 
 def svd(delta: Delta, *, dtype: torch.dtype | None = None) -> SVD:
     """The thin SVD of ΔW, k = min(out, in, rank) triples, in `dtype` (at least float32)."""
-    delta = delta.to(dtype or torch.promote_types(delta.dtype, torch.float32))
+    delta = delta.to(dtype) if dtype else _precise(delta)
     if not isinstance(delta, LowRank):
         return SVD(*torch.linalg.svd(delta, full_matrices=False))
     Q_left, R_left = torch.linalg.qr(delta.left)
@@ -105,6 +105,7 @@ def svd(delta: Delta, *, dtype: torch.dtype | None = None) -> SVD:
 def inner(a: Delta, b: Delta) -> Float[Tensor, "*batch"]:
     """⟨a, b⟩ = Σᵢⱼ aᵢⱼ·bᵢⱼ; for two pairs (leftᵃᵀ leftᵇ) · (rightᵃ rightᵇᵀ), summed: O((out + in)·r²)."""
     _same_shape(a, b)
+    a, b = _precise(a, b.dtype), _precise(b, a.dtype)
     if isinstance(a, LowRank) and isinstance(b, LowRank):
         return ((a.left.mT @ b.left) * (a.right @ b.right.mT)).sum((-2, -1))
     if isinstance(b, LowRank):
@@ -116,6 +117,7 @@ def inner(a: Delta, b: Delta) -> Float[Tensor, "*batch"]:
 
 def norm(delta: Delta) -> Float[Tensor, "*batch"]:
     """The Frobenius norm ‖ΔW‖_F, from triangular factors and so without cancellation."""
+    delta = _precise(delta)
     if not isinstance(delta, LowRank):
         return torch.linalg.matrix_norm(delta)
     R_right = torch.linalg.qr(delta.right.mT, mode="r").R
@@ -164,6 +166,11 @@ def combine(deltas: Sequence[Delta], weights: Sequence[float] | None = None, *, 
     else:
         total = torch.stack([w * dense(d) for w, d in zip(weights, deltas, strict=True)]).sum(0)
     return total if rank is None else truncate(total, rank)
+
+
+def _precise(delta: Delta, other: torch.dtype = torch.float32) -> Delta:
+    """In the wider of its own dtype and `other`, and at least float32: half precision has no QR and no SVD."""
+    return delta.to(torch.promote_types(torch.promote_types(delta.dtype, other), torch.float32))
 
 
 def _rank_at(power: Tensor, energy: float) -> int:
