@@ -12,8 +12,8 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -27,13 +27,13 @@ WATCHED = 3  # steps after which a parameter that never had a gradient is report
 class Runner:
     """What one step needs, and what it watches over."""
 
-    def __init__(self, model, trained, loss, lr, weight_decay, clip, optimizer, precision) -> None:
+    def __init__(self, model, trained, loss, lr, weight_decay, clip, optimizer, precision, seed) -> None:
         self.accelerator = _accelerator(precision)
         self.plain, self.forward = model, model.__dict__.get("forward")
         built = optimizer(list(trained.values()), lr=lr, weight_decay=weight_decay)
         self.model, self.optimizer = self.accelerator.prepare(model, built)
         self.shares = [settings["lr"] / lr for settings in self.optimizer.param_groups]
-        self.trained, self.clip = trained, clip
+        self.trained, self.clip, self.seed = trained, clip, seed
         self.loss, self.counted = loss or _model_loss, _rows if loss else _labels
         self.still = set(trained)
 
@@ -47,17 +47,11 @@ class Runner:
         if self.forward is not None:
             self.plain.__dict__["forward"] = self.forward
 
-    @contextmanager
-    def seeded(self, seed: int) -> Iterator[None]:
-        """Within it, dropout draws from `seed` (another stream in each process); the global state comes back."""
-        device = self.accelerator.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed + self.accelerator.process_index)
-            yield
-
     def step(self, number: int, group: list, rate: float, before: list[Step]) -> Step:
-        start = time.perf_counter()
-        value = self._backward(group)
+        start, device = time.perf_counter(), self.accelerator.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(hash((self.seed, number, self.accelerator.process_index)))
+            value = self._backward(group)
         if not math.isfinite(value):
             self.optimizer.zero_grad()
             raise self._diverged(number, rate, group, before)

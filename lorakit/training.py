@@ -10,8 +10,10 @@ unchanged on one GPU and under `accelerate launch` on several.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,9 +22,12 @@ from torch import Tensor, nn
 from lorakit.evaluation import Evaluation, evaluate
 from lorakit.history import Diverged, History, Step
 from lorakit.modes import modes_kept, settle
+from lorakit.resume import recall, record
 from lorakit.stepping import Runner
 
 __all__ = ["Diverged", "Evaluation", "History", "Step", "constant", "cosine", "evaluate", "linear", "train"]
+
+KEPT = 50  # steps between two writes of a bundle
 
 
 def cosine(progress: float) -> float:
@@ -57,6 +62,7 @@ def train(
     on_step: Callable[[Step], Any] | None = None,
     frozen_dropout: bool = False,
     precision: str | None = None,
+    resume: str | os.PathLike | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> History:
@@ -72,6 +78,8 @@ def train(
     on_step         called with each `Step`; returning False ends the run
     frozen_dropout  also drop out in frozen modules (off: see `lorakit.modes`)
     precision       "no", "bf16" or "fp16"; None takes bf16 on a GPU that has it
+    resume          a file that a killed run goes on from, as if it had not been killed (give it batches that start
+                    where they started then); written every 50 steps and at the end
     seed            of dropout; on a CPU the same call gives the same bits
     An interrupt ends the run and keeps what was learned. Modes and the global random state are left as found.
     Raises ValueError where nothing is trainable, there are no batches, or steps and epochs do not make one;
@@ -83,22 +91,29 @@ def train(
     if not trained:
         raise ValueError("nothing to train: every parameter is frozen. adapt(model, …) or unfreeze something first")
     total = _total_steps(batches, steps, epochs, accumulate)
-    taken: list[Step] = []
-    with modes_kept(model), Runner(model, trained, loss, lr, weight_decay, clip, optimizer, precision) as runner:
-        shown = progress and runner.accelerator.is_main_process
+    ended, bundle = "finished", Path(resume) if resume else None
+    with modes_kept(model), Runner(model, trained, loss, lr, weight_decay, clip, optimizer, precision, seed) as runner:
         model.train() if frozen_dropout else settle(model)
-        with runner.seeded(seed), tqdm(total=total, disable=not shown, leave=False, unit="step") as bar:
+        taken = recall(bundle, runner) if bundle else []
+        shown = progress and runner.accelerator.is_main_process
+        with tqdm(total=total, initial=len(taken), disable=not shown, leave=False, unit="step") as bar:
             try:
-                for number, group in enumerate(islice(_grouped(batches, accumulate), total), 1):
+                groups = enumerate(islice(_grouped(batches, accumulate), total), 1)
+                for number, group in islice(groups, len(taken), None):
                     rate = lr * _factor(number, total, warmup, schedule)
                     taken.append(runner.step(number, group, rate, taken))
                     bar.set_postfix(loss=f"{taken[-1].loss:.3f}", refresh=False)
                     bar.update()
+                    if bundle and number % KEPT == 0:
+                        record(bundle, runner, taken)
                     if on_step is not None and on_step(taken[-1]) is False:
-                        return History.of(taken, "stopped")
+                        ended = "stopped"
+                        break
             except KeyboardInterrupt:
-                return History.of(taken, "interrupted")
-    return History.of(taken, "finished")
+                ended = "interrupted"
+        if bundle:
+            record(bundle, runner, taken)
+    return History.of(taken, ended)
 
 
 def _total_steps(batches: Iterable, steps: int | None, epochs: float | None, accumulate: int) -> int:
