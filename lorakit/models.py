@@ -7,9 +7,14 @@ the classifier is new. `new_modules` names what has no pretrained value: adaptin
 these must stay trainable.
 """
 
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import torch
+from huggingface_hub.constants import ENDPOINT
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -17,11 +22,15 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertModel, BertPreTrainedModel
 from transformers.utils import logging
 
+from lorakit import smollm2
+from lorakit.architectures import architecture
 from lorakit.assets import Unavailable, fetch
 
-CLASSIFIERS = ("minilm", "minilm-sre")
+__all__ = ["MeanPooledClassifier", "architecture", "load_causal_lm", "load_classifier", "mean_pool"]
+
+CLASSIFIERS = {"minilm": partial(fetch, "minilm"), "minilm-sre": partial(fetch, "minilm-sre")}
+DECODERS = {"smollm2": smollm2.unpacked}
 HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-SAFE = {"trust_remote_code": False, "use_safetensors": True}
 
 
 class MeanPooledClassifier(BertPreTrainedModel):
@@ -58,28 +67,60 @@ def mean_pool(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tenso
 
 
 def load_classifier(name="minilm", labels=2, *, seed=0, dtype=torch.float32, device=None):
-    """(model, tokenizer): a pretrained encoder under a new classifier for `labels` classes.
+    """(model, tokenizer): a pretrained encoder under a new classifier for `labels` classes, in eval mode.
 
     `name` is "minilm" (MiniLM-L6, d = 384, 22.7M parameters), "minilm-sre" (the same, fully fine-tuned by
-    others), a local folder, or a hub id. The classifier starts from `seed` alone: the global random state is
+    others), a local folder, or a hub id. What is new starts from `seed` alone: the global random state is
     neither read nor moved. Raises OSError where the model can be neither found nor fetched.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name in CLASSIFIERS:
-            model, tokenizer = _package_or_hub(name, lambda at: _load(MeanPooledClassifier, at, dtype, labels))
-        else:
-            model, tokenizer = _anything(AutoModelForSequenceClassification, name, dtype, labels)
-    return model.to(device), tokenizer
+        kind = MeanPooledClassifier if name in CLASSIFIERS else AutoModelForSequenceClassification
+        return _load(kind, name, CLASSIFIERS, device, dtype=dtype, num_labels=labels)
 
 
-def _load(kind, source, dtype, labels=None):
-    options = {} if labels is None else {"num_labels": labels}
+def load_causal_lm(name="smollm2", *, dtype=torch.float32, device=None):
+    """(model, tokenizer): a pretrained decoder with its language-model head, in eval mode.
+
+    `name` is "smollm2" (SmolLM2-135M-Instruct, d = 576, 30 layers; its weights were published in 4 bits and are
+    expanded to float32, once), a local folder, or a hub id. Raises OSError as `load_classifier` does.
+    """
+    return _load(AutoModelForCausalLM, name, DECODERS, device, dtype=dtype)
+
+
+def _load(kind, name, packaged, device, **options):
+    """From the pinned package; where that cannot be had, from a hub; where neither answers, say the former."""
+    try:
+        return _from(kind, packaged[name]() if name in packaged else name, device, options)
+    except Unavailable as nowhere:
+        try:
+            return _from(kind, HUB[name], device, options)
+        except (KeyError, OSError):
+            raise nowhere from None
+    except OSError as error:
+        built_in, said = ", ".join(packaged), str(error).splitlines()[0]
+        raise OSError(f"{name!r} is not built in ({built_in}), and transformers has no such model: {said}") from error
+
+
+def _from(kind, source, device, options):
+    where = {"local_files_only": Path(source).is_dir() or not _hub_answers(), "trust_remote_code": False}
+    options |= {"adapter_kwargs": {"local_files_only": where["local_files_only"]}, "use_safetensors": True}
     with _without_bar():
-        model, info = kind.from_pretrained(source, dtype=dtype, output_loading_info=True, **SAFE, **options)
+        model, info = kind.from_pretrained(source, output_loading_info=True, **where, **options)
     if not hasattr(model, "new_modules"):
         model.new_modules = tuple(sorted({key.rpartition(".")[0] for key in info["missing_keys"]}))
-    return model, _padded(AutoTokenizer.from_pretrained(source, trust_remote_code=False), model)
+    return model.to(device), _padded(AutoTokenizer.from_pretrained(source, **where), model)
+
+
+def _hub_answers():
+    """One short question; without it a misspelt name waits through a minute of retries where there is no network."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -99,22 +140,3 @@ def _padded(tokenizer, model):
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     return tokenizer
-
-
-def _package_or_hub(name, load):
-    """From the pinned package; where that cannot be had, from a hub; where neither answers, say the former."""
-    try:
-        return load(fetch(name))
-    except Unavailable as nowhere:
-        try:
-            return load(HUB[name])
-        except (KeyError, OSError):
-            raise nowhere from None
-
-
-def _anything(kind, name, dtype, labels=None):
-    try:
-        return _load(kind, name, dtype, labels)
-    except OSError as error:
-        known = ", ".join(("minilm", "minilm-sre", "smollm2"))
-        raise OSError(f"{name!r} is not built in ({known}), and transformers found no model there: {error}") from error

@@ -3,15 +3,36 @@
 corpus ── side of each text ──> Task(train, validation, test, labels) ── tokenizer ──> Batches
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from lorakit.data import corpora
 from lorakit.data.batches import Batches
+from lorakit.data.docstrings import docstrings
+from lorakit.data.own import from_csv, from_jsonl, from_pairs
+from lorakit.data.planted import Planted, planted
 from lorakit.data.task import Completion, Task
+from lorakit.data.topics import FILES, topics
 
-__all__ = ["TASKS", "Batches", "Completion", "Task", "load_task"]
+__all__ = [
+    "TASKS",
+    "Batches",
+    "Completion",
+    "Planted",
+    "Task",
+    "from_csv",
+    "from_jsonl",
+    "from_pairs",
+    "load_task",
+    "planted",
+]
 
-TASKS = {**{name: partial(corpora.polarity, name) for name in corpora.FILES}, "source": corpora.source}
+TASKS: dict[str, Callable[[], Task]] = {
+    **{name: partial(corpora.polarity, name) for name in corpora.FILES},
+    "source": corpora.source,
+    **{name: partial(topics, name) for name in FILES},
+    "docstrings": docstrings,
+}
 
 
 def load_task(name: str) -> Task:

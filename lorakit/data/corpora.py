@@ -43,9 +43,8 @@ def source() -> Task:
 
 
 def _task(name, placed, labels):
-    asset = assets.manifest()["corpora"]
-    about = dict(licence=asset.licence, citation=asset.citation, provenance=asset.provenance)
-    return Task(name, **divide(placed, _sides()), labels=labels, **about)
+    asset = assets.named("corpora")
+    return Task(name, *divide(placed, _sides()), labels, asset.licence, asset.citation, asset.provenance)
 
 
 @cache

