@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lorakit.delta import Delta, LowRank, dense
-from lorakit.geometry import expand, is_conv1d, project, stored_as, weight_of
+from lorakit.geometry import expand, is_linear_map, project, stored_as, weight_of
 
 
 class Adapter(nn.Module):
@@ -79,8 +79,7 @@ class WeightChange(Adapter):
 
     @classmethod
     def adapts(cls, module: nn.Module) -> bool:
-        grouped = isinstance(module, nn.Conv2d) and module.groups > 1
-        return (isinstance(module, nn.Linear | nn.Embedding | nn.Conv2d) or is_conv1d(module)) and not grouped
+        return is_linear_map(module)
 
     def delta(self) -> Delta:
         """ΔW, (out, in), differentiable."""
@@ -111,5 +110,5 @@ def fresh(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) 
 
 def check_rank(rank: int, most: int, shape: Sequence[int]) -> None:
     """Raise ValueError unless 1 ≤ rank ≤ most."""
-    if not isinstance(rank, int) or not 1 <= rank <= most:
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= most:
         raise ValueError(f"rank must be a whole number in 1..{most} for a weight {tuple(shape)}; given {rank!r}")

@@ -19,6 +19,19 @@ def is_conv1d(layer: nn.Module) -> bool:
     return home is not None and isinstance(layer, home.Conv1D)
 
 
+def is_linear_map(layer: nn.Module) -> bool:
+    """Whether the layer computes W·x (+ b) with one matrix W, in any of the geometries below.
+
+    A grouped convolution has several; an embedding that scales what it looks up (Gemma's) or renormalises its
+    table (`max_norm`) computes something else, and so do subclasses with a `forward` of their own.
+    """
+    if isinstance(layer, nn.Embedding):
+        return layer.max_norm is None and type(layer).forward is nn.Embedding.forward
+    if isinstance(layer, nn.Conv2d):
+        return layer.groups == 1 and type(layer).forward is nn.Conv2d.forward
+    return isinstance(layer, nn.Linear) or is_conv1d(layer)
+
+
 def weight_of(layer: nn.Module) -> Tensor:
     """The layer's W as a view, (out, in): the one function that knows how each kind stores it.
 
@@ -45,7 +58,7 @@ def _transposed(layer: nn.Module) -> bool:
 def project(base: nn.Module, x: Tensor, right: Tensor) -> Tensor:
     """right·x in the geometry of `base`: a matrix product, a table look-up or a convolution to r channels."""
     if isinstance(base, nn.Embedding):
-        return F.embedding(x, right.mT)
+        return F.embedding(x, right.mT, base.padding_idx)  # no gradient at the padding, as in base
     if isinstance(base, nn.Conv2d):
         kernel = right.view(-1, base.in_channels, *base.kernel_size)
         return base._conv_forward(x.to(right.dtype), kernel, None)

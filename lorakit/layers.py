@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,21 @@ __all__ = [
 __all__ += ["named_layers", "replace", "substituted", "trainable_parameters", "trainable_state", "weight_of"]
 
 
-def named_layers(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Every module below `model` by its pretrained name; an adapter's own parts are not listed."""
-    for attribute, child in model.named_children():
-        name = prefix + attribute
-        yield name, child
-        yield from named_layers(innermost(child), name + ".")
+def named_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module below `model` by its pretrained name, one in several places once, by the first of them.
+
+    An adapter's own parts are not listed.
+    """
+    seen: set[nn.Module] = set()
+
+    def below(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+        for attribute, child in module.named_children():
+            if child not in seen:
+                seen.add(child)
+                yield prefix + attribute, child
+                yield from below(innermost(child), f"{prefix}{attribute}.")
+
+    return below(innermost(model), "")
 
 
 def adapters(model: nn.Module) -> dict[str, Adapter]:
@@ -60,26 +70,26 @@ def adapt(
 
     where     a name with * and ?, or several; each must match a layer the method can adapt
     keep      names of what stays trainable beside the adapters. What the model itself lists in `new_modules`
-              (a head without pretrained weights) and adapters already there stay trainable as well.
+              (a head without pretrained weights) stays trainable as well.
     seed      of whatever the method draws
-    options   the method's own keywords. For another rank elsewhere, adapt again: calls add up.
+    options   the method's own keywords. For another rank elsewhere, adapt again: calls add up, and what
+              trained before still does.
     Returns the names adapted. Raises ValueError, with nothing changed, where a name matches nothing, a layer
-    has an adapter already, or an option does not fit a layer.
+    has an adapter already or trains whole, or an option does not fit a layer.
     """
     chosen = _matching(model, method, _listed(where))
-    asked, heads = (
-        _parameters_in(model, _listed(keep)),
-        _parameters_in(model, getattr(model, "new_modules", ())),
-    )
     before = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    heads = foreign_parameters(model) if adapters(model) else _parameters_in(model, getattr(model, "new_modules", ()))
+    whole = _parameters_in(model, _listed(keep)) | {parameter for parameter in heads if before[parameter]}
+    _refuse_both(chosen, whole)
     try:
         standins = _build(method, chosen, seed, options)
-    except (TypeError, ValueError):
+    except BaseException:
         for parameter, trains in before.items():
             parameter.requires_grad_(trains)
         raise
     for parameter in foreign_parameters(model):
-        parameter.requires_grad_(parameter in asked or (parameter in heads and before[parameter]))
+        parameter.requires_grad_(parameter in whole)
     replace(model, standins)
     return list(chosen)
 
@@ -112,14 +122,14 @@ def substituted(model: nn.Module, deltas: dict[str, LowRank]) -> Iterator[nn.Mod
     unknown = [name for name in deltas if name not in found]
     if unknown:
         raise ValueError(f"no change of weights stands at {few(unknown)}; there are {few(found)}")
-    chosen = [found[name] for name in deltas]
+    before = {name: found[name].instead for name in deltas}
     try:
-        for adapter, delta in zip(chosen, deltas.values(), strict=True):
-            adapter.instead = delta
+        for name, delta in deltas.items():
+            found[name].instead = delta
         yield model
     finally:
-        for adapter in chosen:
-            adapter.instead = None
+        for name, outer in before.items():
+            found[name].instead = outer
 
 
 def deltas(model: nn.Module) -> dict[str, Delta]:
@@ -128,14 +138,18 @@ def deltas(model: nn.Module) -> dict[str, Delta]:
     return {name: adapter.delta().detach() for name, adapter in found if isinstance(adapter, WeightChange)}
 
 
-def trainable_parameters(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Parameter]]:
-    """What requires a gradient, by names in which no adapter's `base` appears."""
-    for name, parameter in model.named_parameters(recurse=False):
-        if parameter.requires_grad:
-            yield prefix + name, parameter
-    for name, child in model.named_children():
-        inner = prefix if isinstance(model, Adapter) and name == "base" else f"{prefix}{name}."
-        yield from trainable_parameters(child, inner)
+def trainable_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """What requires a gradient, each parameter once, by names in which no adapter's `base` appears."""
+    names: dict[nn.Parameter, str] = {}
+
+    def below(module: nn.Module, prefix: str) -> None:
+        for name, parameter in module.named_parameters(recurse=False):
+            names.setdefault(parameter, prefix + name)
+        for name, child in module.named_children():
+            below(child, prefix if isinstance(module, Adapter) and name == "base" else f"{prefix}{name}.")
+
+    below(model, "")
+    return ((name, parameter) for parameter, name in names.items() if parameter.requires_grad)
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
@@ -155,8 +169,15 @@ def _matching(model: nn.Module, method: type[Adapter], where: list[str]) -> dict
     return chosen
 
 
+def _refuse_both(chosen: Mapping[str, nn.Module], whole: set[nn.Parameter]) -> None:
+    both = [name for name, layer in chosen.items() if any(p in whole for p in layer.parameters(recurse=False))]
+    if both:
+        raise ValueError(f"trained whole, these need no adapter: {few(both)}; leave them out, or out of keep")
+
+
 def _build(method: type[Adapter], layers: dict[str, nn.Module], seed: int, options: dict) -> dict:
-    generator, standins = torch.Generator().manual_seed(seed), {}
+    # of the names too: q and v adapted by two calls with one seed must not start from the same A
+    generator, standins = torch.Generator().manual_seed(crc32(f"{seed} {list(layers)}".encode())), {}
     for name, layer in layers.items():
         try:
             standins[layer] = method(layer, generator=generator, **options)  # type: ignore[call-arg]

@@ -64,7 +64,6 @@ def _kinds() -> dict[str, tuple[nn.Module, tuple, dict]]:
         "conv1d-square": (_conv1d(10, 10), (draw(2, 4, 10),), {}),
         "conv1d-tall": (_conv1d(15, 9), (draw(2, 4, 9),), {}),
         "embedding": (nn.Embedding(20, 9), (ids,), {}),
-        "embedding-padded": (nn.Embedding(20, 9, padding_idx=0), (ids,), {}),
         "conv2d": (nn.Conv2d(2, 9, (3, 2), stride=2, padding=1), (draw(2, 2, 7, 6),), {}),
         "conv2d-reflect": (nn.Conv2d(3, 9, 3, padding=1, padding_mode="reflect", bias=False), (draw(2, 3, 5, 5),), {}),
         "conv2d-dilated": (nn.Conv2d(3, 9, 2, padding="same", dilation=2), (draw(3, 6, 6),), {}),
