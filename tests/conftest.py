@@ -26,6 +26,7 @@ def bert(labels: int = 2, **options):
     from transformers import BertConfig, BertForSequenceClassification
 
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2}
+    sizes |= {"initializer_range": 0.3}  # so that attention attends, and what is done to it shows
     torch.manual_seed(0)
     config = BertConfig(vocab_size=30, max_position_embeddings=16, num_labels=labels, **{**sizes, **options})
     return BertForSequenceClassification(config).eval()
@@ -35,9 +36,9 @@ def gpt2(**options):
     """A causal LM of two layers, 16 wide, with Conv1D layers and a tied embedding."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    sizes = {"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": 16, "vocab_size": 30}
+    sizes = {"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": 16, "initializer_range": 0.3}
     torch.manual_seed(0)
-    config = GPT2Config(bos_token_id=0, eos_token_id=0, use_cache=False, **{**sizes, **options})
+    config = GPT2Config(vocab_size=30, bos_token_id=0, eos_token_id=0, use_cache=False, **{**sizes, **options})
     return GPT2LMHeadModel(config).eval()
 
 
@@ -46,10 +47,9 @@ def llama(**options):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes |= {"num_hidden_layers": 2, "max_position_embeddings": 16, "initializer_range": 0.3}
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=30, num_hidden_layers=2, max_position_embeddings=16, use_cache=False, **{**sizes, **options}
-    )
+    config = LlamaConfig(vocab_size=30, use_cache=False, **{**sizes, **options})
     return LlamaForCausalLM(config).eval()
 
 
