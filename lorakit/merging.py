@@ -93,7 +93,7 @@ def merged_layers(model: nn.Module) -> dict[str, tuple[Adapter, dict[str, nn.Par
 
 def _refuse_shared(model: nn.Module, found: Mapping[str, Adapter], untie: bool) -> None:
     owners: dict[nn.Parameter, list[str]] = {}
-    for name, layer in named_layers(model):
+    for name, layer in [("the model itself", model), *named_layers(model)]:
         for parameter in innermost(layer).parameters(recurse=False):
             owners.setdefault(parameter, []).append(name)
     shared = [names for names in owners.values() if len(names) > 1 and any(name in found for name in names)]
