@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from lorakit.adapter import Adapter, check_rank
+from lorakit.adapter import Adapter
 from lorakit.geometry import is_conv1d, weight_of
 from lorakit.lora import draw, kaiming
 
@@ -31,9 +31,11 @@ class Houlsby(Adapter):
 
     size        r, the width of the bottleneck, in 1..d
     dropout     probability of dropping a unit of the bottleneck while training
-    activation  σ, any function of a tensor
+    activation  σ, any function of a tensor; GELU leaves no unit dead from the start, as ReLU may
     Shapes: down.weight (r, d), down.bias (r,), up.weight (d, r), up.bias (d,).
     """
+
+    through: Callable[..., nn.Module] = nn.Identity  # the bottleneck sees h through it
 
     def __init__(
         self,
@@ -47,13 +49,15 @@ class Houlsby(Adapter):
         super().__init__(base)
         weight = weight_of(base)
         d, like = weight.shape[0], {"device": weight.device, "dtype": weight.dtype}
-        check_rank(size, d, weight.shape)
+        if not isinstance(size, int) or not 1 <= size <= d:
+            raise ValueError(f"a bottleneck is 1..{d} wide behind a layer of {d} outputs; given size={size!r}")
+        self.norm = self.through(d, **like)
         self.down, self.up = skip_init(nn.Linear, d, size, **like), skip_init(nn.Linear, size, d, **like)
         draw(self.down.weight, kaiming, generator)
         for start in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(start)
         self.dropout, self.activation = nn.Dropout(dropout), activation
-        self._inherit_mode()
+        self.train(base.training)
 
     @classmethod
     def adapts(cls, module: nn.Module) -> bool:
@@ -61,29 +65,13 @@ class Houlsby(Adapter):
 
     def adapted(self, x: Tensor) -> Tensor:
         h = self.base(x)
-        return h + self.up(self.dropout(self.activation(self.down(self.read(h)))))
-
-    def read(self, h: Tensor) -> Tensor:
-        """What the bottleneck sees of h."""
-        return h
-
-    def _inherit_mode(self) -> None:
-        for child in self.children():
-            if child is not self.base:
-                child.train(self.base.training)
+        return h + self.up(self.dropout(self.activation(self.down(self.norm(h)))))
 
 
 class Lin(Houlsby):
-    """f(h) = h + up(σ(down(LayerNorm(h)))) behind a dense layer; options as Houlsby's, and ReLU for σ.
+    """f(h) = h + up(σ(down(LayerNorm(h)))) behind a dense layer; options as Houlsby's.
 
     Shapes: as Houlsby's, and norm.weight (d,), norm.bias (d,).
     """
 
-    def __init__(self, base: nn.Module, *, activation: Activation = F.relu, **options) -> None:
-        super().__init__(base, activation=activation, **options)
-        weight = weight_of(base)
-        self.norm = nn.LayerNorm(weight.shape[0], device=weight.device, dtype=weight.dtype)
-        self._inherit_mode()
-
-    def read(self, h: Tensor) -> Tensor:
-        return self.norm(h)
+    through = nn.LayerNorm

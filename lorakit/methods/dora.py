@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lorakit.delta import dense
 from lorakit.geometry import expand, project, weight_of
-from lorakit.lora import LoRA
+from lorakit.lora import Init, LoRA, kaiming
 
 
 class DoRA(LoRA):
@@ -26,10 +26,21 @@ class DoRA(LoRA):
     magnitude (out,). ΔW = W − W₀ is dense: no low rank describes a change of norms.
     """
 
-    def __init__(self, base: nn.Module, **options) -> None:
-        if options.get("parts") is not None:
-            raise ValueError(f"DoRA rescales every output of a layer, not parts of it; given parts={options['parts']}")
-        super().__init__(base, **options)
+    def __init__(
+        self,
+        base: nn.Module,
+        *,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        rslora: bool = False,
+        init: Init = kaiming,
+        dtype: torch.dtype | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            base, rank=rank, alpha=alpha, dropout=dropout, rslora=rslora, init=init, dtype=dtype, generator=generator
+        )
         self.magnitude = nn.Parameter(self.norm().to(self.A.dtype))
 
     @classmethod
