@@ -26,7 +26,8 @@ from lorakit.delta import dense
 from lorakit.geometry import weight_of
 from lorakit.layers import named_layers, trainable_parameters
 
-OPTIONS = {"rank": 3, "alpha": 5.0, "width": 3, "length": 3}  # small and unlike any default, where a method has them
+OPTIONS = {"rank": 3, "alpha": 5.0, "size": 7, "length": 3}  # unlike any default, where a method has them
+CONSTANT = ("norm",)  # what a method may declare constant to its backward pass (DoRA does: section 4.3 of its paper)
 
 
 def methods() -> list[type[Adapter]]:
@@ -104,8 +105,19 @@ every_case = pytest.mark.parametrize(("cls", "name"), CASES)
 every_method = pytest.mark.parametrize("cls", methods(), ids=lambda cls: cls.__name__)
 
 
+def keywords(cls: type[Adapter]) -> dict[str, inspect.Parameter]:
+    """What it can be built with beside `base`; where it hands **options on, what the class above takes as well."""
+    found: dict[str, inspect.Parameter] = {}
+    for owner in cls.__mro__:
+        _, _, *given = inspect.signature(owner.__init__).parameters.values()
+        found = {parameter.name: parameter for parameter in given} | found
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in given):
+            break
+    return {name: p for name, p in found.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
 def options(cls: type[Adapter]) -> dict:
-    return {key: value for key, value in OPTIONS.items() if key in inspect.signature(cls).parameters}
+    return {key: value for key, value in OPTIONS.items() if key in keywords(cls)}
 
 
 def build(cls, name, *, seed=0, dtype=torch.float64, train=False, **more):
@@ -201,6 +213,9 @@ def test_training_moves_its_own_parameters_and_never_the_base(cls, name):
 def test_its_gradients_are_the_derivatives(cls, name):
     _, adapter, call = build(cls, name)
     stir(adapter)
+    for name_of, method in [(key, getattr(adapter, key, None)) for key in CONSTANT]:
+        if inspect.ismethod(method):
+            setattr(adapter, name_of, partial(torch.clone, method()))
     own = {key: p.detach().clone().requires_grad_() for key, p in adapter.named_parameters() if p.requires_grad}
 
     def loss(*values):
@@ -301,10 +316,10 @@ def test_it_is_built_on_meta_without_memory(cls, name):
 
 @every_method
 def test_every_option_is_a_keyword_with_a_default(cls):
-    base, *rest = inspect.signature(cls).parameters.values()
-    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in rest), f"{base} and keywords"
-    assert all(parameter.default is not inspect.Parameter.empty for parameter in rest)
-    assert "generator" in {parameter.name for parameter in rest}
+    given = keywords(cls)
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in given.values())
+    assert all(parameter.default is not inspect.Parameter.empty for parameter in given.values())
+    assert "generator" in given
 
 
 # and what any torch module can do
@@ -347,7 +362,7 @@ def test_the_generator_decides_what_is_drawn(cls, name):
 
 @every_case
 def test_dropout_drops_in_training_only(cls, name):
-    if "dropout" not in inspect.signature(cls).parameters:
+    if "dropout" not in keywords(cls):
         return
     _, adapter, call = build(cls, name, dropout=0.5)
     stir(adapter)
@@ -384,8 +399,8 @@ def test_in_a_model(cls, make):
 
 
 def _small(cls) -> dict:
-    """A rank that the smallest layer of a tiny model can take: BERT has two token types."""
-    return {"rank": 2} if "rank" in inspect.signature(cls).parameters else {}
+    """What the smallest layer of a tiny model can take: BERT has two token types and two classes."""
+    return {key: 2 for key in ("rank", "size") if key in keywords(cls)}
 
 
 def _check_what_trains(model, inputs):
@@ -409,7 +424,7 @@ def _check_merging(model, inputs):
     changed = model(inputs).logits
     if not all(_mergeable(type(adapter)) for adapter in adapters(model).values()):
         with pytest.raises(TypeError, match="not a change of weights"):
-            merge(model)
+            merge(model, untie=True)
         return
     merge(model, untie=True)
     assert not adapters(model)
