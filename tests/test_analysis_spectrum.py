@@ -1,5 +1,7 @@
 """The spectrum of ΔW against dense float64 algebra, its laws, and its null against random matrices drawn in full."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorakit.analysis import directions, spectrum
-from lorakit.analysis.chance import gaussian_spectra, product_spectra
+from lorakit.analysis.chance import gaussian_ceiling, gaussian_spectra, product_spectra
 from lorakit.delta import LowRank, combine, dense
 
 quick = settings(max_examples=25, deadline=None)
@@ -57,7 +59,7 @@ def test_equal_singular_values_count_as_the_rank_and_one_counts_as_one():
 def test_order_of_the_counts_is_a_theorem(seed, rank):
     found = spectrum(pair(rank=rank, seed=seed))
     counts = [found.stable_rank, found.participation_ratio, found.effective_rank, found.rank]
-    assert all(a <= b + 1e-9 for a, b in zip(counts, counts[1:], strict=False))
+    assert all(a <= b + 1e-9 for a, b in pairwise(counts))
     assert counts[0] >= 1 - 1e-9
 
 
@@ -161,3 +163,12 @@ def test_null_is_of_the_same_norm_and_a_random_delta_lies_within_it():
 def test_repr_is_one_line_with_the_null():
     assert repr(spectrum(pair())).startswith("Spectrum(24 × 18, rank 5, stable ")
     assert "chance" in repr(spectrum(pair()))
+
+
+def test_ceiling_is_the_largest_singular_value_of_what_is_left():
+    found = gaussian_ceiling(12, 9, 3, 400, 0)
+    rng = np.random.default_rng(1)
+    for k, highest in enumerate(found):
+        values = np.linalg.svd(rng.standard_normal((400, 12 - k, 9 - k)), compute_uv=False)
+        assert highest == pytest.approx((values[:, 0] / np.linalg.norm(values, axis=1)).max(), rel=0.05)
+    assert (np.diff(found) > 0).all()

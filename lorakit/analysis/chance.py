@@ -79,8 +79,20 @@ def gaussian_spectra(out: int, inputs: int, draws: int, seed: int) -> np.ndarray
     Marchenko–Pastur with its fluctuations at this size: the singular values of a bidiagonal matrix of χ
     variables have the same law (Dumitriu & Edelman 2002), and cost O(min(out, in)²).
     """
-    rng, (few, many) = np.random.default_rng(seed), sorted((out, inputs))
-    return _unit(np.stack([_bidiagonal(rng, few, many) for _ in range(draws)]))
+    rng, few = np.random.default_rng(seed), min(out, inputs)
+    power = np.stack([eigvalsh_tridiagonal(*_gram(rng, few, max(out, inputs))) for _ in range(draws)])
+    return _unit(np.sqrt(power.clip(min=0))[:, ::-1])
+
+
+@lru_cache(maxsize=256)
+def gaussian_ceiling(out: int, inputs: int, count: int, draws: int, seed: int) -> np.ndarray:
+    """The largest σ₁/‖·‖_F in `draws` Gaussian matrices of shape (out−k, in−k), for k = 0..count−1: (count,).
+
+    What is left of a matrix without its top k directions is of that shape.
+    """
+    rng, few, more = np.random.default_rng(seed), min(out, inputs), abs(out - inputs)
+    grams = [[_gram(rng, few - k, few - k + more) for _ in range(draws)] for k in range(count)]
+    return np.array([max(_top_share(*gram) for gram in at) for at in grams])
 
 
 def _bartlett(rng: np.random.Generator, d: int, rank: int, draws: int) -> np.ndarray:
@@ -89,12 +101,17 @@ def _bartlett(rng: np.random.Generator, d: int, rank: int, draws: int) -> np.nda
     return core
 
 
-def _bidiagonal(rng: np.random.Generator, few: int, many: int) -> np.ndarray:
+def _gram(rng: np.random.Generator, few: int, many: int) -> tuple[np.ndarray, np.ndarray]:
+    """BᵀB of the bidiagonal B, (few, few): its diagonal and what stands beside that."""
     diagonal = rng.chisquare(many - np.arange(few))
     above = rng.chisquare(np.arange(few - 1, 0, -1)) if few > 1 else np.empty(0)
-    gram = diagonal + np.concatenate([[0.0], above])
-    power = eigvalsh_tridiagonal(gram, np.sqrt(diagonal[:-1] * above))
-    return np.sqrt(power.clip(min=0))[::-1]
+    return diagonal + np.concatenate([[0.0], above]), np.sqrt(diagonal[:-1] * above)
+
+
+def _top_share(diagonal: np.ndarray, beside: np.ndarray) -> float:
+    last = len(diagonal) - 1
+    power = eigvalsh_tridiagonal(diagonal, beside, select="i", select_range=(last, last))[0]
+    return float(np.sqrt(power / diagonal.sum()))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,9 @@
 
 The best first step of rank r is −U_r·diag(σ)·V_rᵀ, and gain(r) is the loss it takes away per unit of ‖ΔW‖_F. A random
 matrix has a gain too: the null is the gradient under shuffled labels, which has the inputs and none of the task, or
-where that is not given a Gaussian matrix of the same norm. Directions count as far as σᵢ exceeds the null's σᵢ.
+where that is not given a Gaussian matrix. A direction counts if σᵢ exceeds the largest σ₁ of any draw of chance, and
+the directions before it count; a Gaussian draw has the shape and the norm that are left after those, or a strong
+direction would hide the weaker ones behind it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorakit.analysis.chance import gaussian_spectra
+from lorakit.analysis.chance import gaussian_ceiling, gaussian_spectra
 from lorakit.analysis.directions import array
 
 Gradients = Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]] | Callable[[], Iterable[Mapping[str, Tensor]]]
@@ -32,7 +34,7 @@ class GradientProbe:
     norm             (n,) ‖G‖_F, loss per unit of the weight
     singular_values  (n, r) σᵢ(G); 0 past min(out, in)
     null             (n, r) the σᵢ that chance gives, a mean over its draws
-    ceiling          (n,) the largest σ₁ that any draw of chance gave
+    ceiling          (n, r) what σᵢ has to exceed to count: the largest σ₁ of any draw of chance
     calibrated_by    what chance is here, in words
     """
 
@@ -61,8 +63,8 @@ class GradientProbe:
 
     @property
     def directions(self) -> np.ndarray:
-        """(n,) how many leading σᵢ exceed everything that chance gave; at most r."""
-        return (self.singular_values > self.ceiling[:, None]).sum(1)
+        """(n,) how many leading σᵢ exceed all that chance gave; at most r. By chance 1 in 20 weights has one."""
+        return (self.singular_values > self.ceiling).cumprod(1).sum(1)
 
     def order(self, rank: int = 1) -> list[str]:
         """The weights, most promising first: by gain(rank)² beyond chance for each parameter rank·(out + in)."""
@@ -78,7 +80,7 @@ class GradientProbe:
 
 
 def gradient_probe(
-    gradients: Gradients, *, shuffled: Gradients | None = None, rank: int = 8, draws: int = 16, seed: int = 0
+    gradients: Gradients, *, shuffled: Gradients | None = None, rank: int = 8, draws: int = 19, seed: int = 0
 ) -> GradientProbe:
     """The singular values of ∂L/∂W, (out, in), for each weight, to `rank` directions: `GradientProbe`.
 
@@ -92,20 +94,35 @@ def gradient_probe(
     chance = None if shuffled is None else _batches(shuffled)
     if not found or (chance is not None and any(batch.keys() != found.keys() for batch in chance)):
         raise ValueError(f"one gradient a weight, and a shuffled one for each; given {list(found)[:8]}")
-    values = {name: array(torch.linalg.svdvals(_real(G))) for name, G in found.items()}
+    values = {name: _spectrum(G) for name, G in found.items()}
     if chance is None:
-        null = {n: gaussian_spectra(*found[n].shape, draws, seed) * np.linalg.norm(v) for n, v in values.items()}
+        random = [_by_gaussian(found[n].shape, v, rank, draws, seed) for n, v in values.items()]
     else:
-        null = {n: np.stack([array(torch.linalg.svdvals(_real(batch[n]))) for batch in chance]) for n in found}
+        random = [_by_shuffling([batch[n] for batch in chance], v) for n, v in values.items()]
     return GradientProbe(
         names=tuple(found),
         shapes=np.array([tuple(G.shape) for G in found.values()]),
         norm=np.array([np.linalg.norm(v) for v in values.values()]),
         singular_values=np.stack([_wide(v, rank) for v in values.values()]),
-        null=np.stack([_wide(v.mean(0), rank) for v in null.values()]),
-        ceiling=np.array([v.max() for v in null.values()]),
+        null=np.stack([_wide(null, rank) for null, _ in random]),
+        ceiling=np.stack([_wide(ceiling, rank) for _, ceiling in random]),
         calibrated_by="a random matrix of the same norm" if shuffled is None else "shuffled labels",
     )
+
+
+def _by_shuffling(gradients: list[Tensor], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(null, ceiling), each like `values`, from gradients under shuffled labels."""
+    draws = np.stack([_spectrum(G) for G in gradients])
+    return draws.mean(0), np.full_like(values, draws.max())
+
+
+def _by_gaussian(
+    shape: torch.Size, values: np.ndarray, rank: int, draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same from Gaussian matrices, of G's norm and of the norm that σᵢ, σᵢ₊₁, … hold."""
+    left = np.sqrt((values**2)[::-1].cumsum()[::-1])
+    ceiling = gaussian_ceiling(*shape, min(rank, len(values)), draws, seed)
+    return gaussian_spectra(*shape, draws, seed).mean(0) * left[0], ceiling * left[: len(ceiling)]
 
 
 def _batches(gradients: Gradients) -> list[Mapping[str, Tensor]]:
@@ -118,8 +135,8 @@ def _mean(batches: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([batch[name] for batch in batches]).mean(0) for name in names}
 
 
-def _real(G: Tensor) -> Tensor:
-    return G.detach().to(torch.promote_types(G.dtype, torch.float32))
+def _spectrum(G: Tensor) -> np.ndarray:
+    return array(torch.linalg.svdvals(G.detach().to(torch.promote_types(G.dtype, torch.float32))))
 
 
 def _wide(values: np.ndarray, rank: int) -> np.ndarray:

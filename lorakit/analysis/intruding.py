@@ -74,18 +74,18 @@ def intruders(
 
     W is given as (out, in), whatever the layer stores: on GPT-2's Conv1D the stored matrix is the transpose. W's
     own SVD is kept in the folder `cache`, as in `decomposed`; W + ΔW takes another, and so does each of the null's
-    `draws`. Raises ValueError where the shapes differ, `top` is no count of directions or `threshold` no cosine.
+    `draws`. Raises ValueError where the shapes differ or an option is out of range.
     """
     if tuple(delta.shape) != tuple(weight.shape):
         raise ValueError(f"ΔW {tuple(delta.shape)} does not change W {tuple(weight.shape)}")
-    if not 1 <= top <= min(weight.shape) or not 0 < threshold <= 1:
-        raise ValueError(f"top in 1..{min(weight.shape)} and threshold in (0, 1]; given {top} and {threshold}")
+    if not 1 <= top <= min(weight.shape) or not 0 < threshold <= 1 or draws < 1:
+        allowed = f"top in 1..{min(weight.shape)}, threshold in (0, 1] and draws from 1"
+        raise ValueError(f"{allowed}; given {top}, {threshold} and {draws}")
     own, generator = decomposed(weight, cache), torch.Generator().manual_seed(seed)
     found = directions(delta)
     left, right = _cosines(own, weight, found, top)
     random = [_cosines(own, weight, _scrambled(found, generator), top) for _ in range(draws)]
-    null_left, null_right = (np.stack(side) if random else np.empty((0, top)) for side in zip(*random))
-    return Intruders(threshold, left, right, null_left, null_right)
+    return Intruders(threshold, left, right, *(np.stack(side) for side in zip(*random)))
 
 
 def _cosines(own: SVD, weight: Tensor, change: Directions, top: int) -> tuple[np.ndarray, np.ndarray]:
