@@ -48,11 +48,8 @@ def evaluate(model: nn.Module, batches: Iterable[dict[str, Tensor]], *, progress
             guess = out.logits.argmax(-1)
             guess, labels = (guess[:, :-1], labels[:, 1:]) if shifted else (guess, labels)
             counted = int((labels != -100).sum())
-            loss, right, count = (
-                loss + float(out.loss) * counted,
-                right + int((guess == labels).sum()),
-                count + counted,
-            )
+            loss += float(out.loss) * counted if counted else 0.0  # a mean over nothing is no number
+            right, count = right + int((guess == labels).sum()), count + counted
             bar.update()
     if not count:
         raise ValueError("nothing to evaluate: the batches hold no label that is not -100")

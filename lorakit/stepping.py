@@ -38,10 +38,12 @@ class Runner:
         self.still = set(trained)
 
     def __enter__(self) -> Runner:
+        self.optimizer.zero_grad()  # gradients from before are no part of the first step
         return self
 
     def __exit__(self, *_) -> None:
-        """Take off the mixed-precision forward that Accelerate put on the model."""
+        """Leave no gradient of a step cut short, nor the mixed-precision forward that Accelerate put on the model."""
+        self.optimizer.zero_grad()
         self.plain.__dict__.pop("_original_forward", None)
         self.plain.__dict__.pop("forward", None)
         if self.forward is not None:
@@ -53,15 +55,16 @@ class Runner:
             torch.manual_seed(hash((self.seed, number, self.accelerator.process_index)))
             value = self._backward(group)
         if not math.isfinite(value):
-            self.optimizer.zero_grad()
-            raise self._diverged(number, rate, group, before)
+            raise self._diverged("loss", number, rate, group, before)
         for settings, share in zip(self.optimizer.param_groups, self.shares, strict=True):
             settings["lr"] = rate * share
-        norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.clip or math.inf)
+        norm = float(self.accelerator.clip_grad_norm_(self.trained.values(), self.clip or math.inf))
+        if not math.isfinite(norm) and self.accelerator.scaler is None:  # float16's scaler leaves such a step out
+            raise self._diverged("gradient", number, rate, group, before)
         self._watch(number)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return Step(number, value, rate, float(norm), time.perf_counter() - start)
+        return Step(number, value, rate, norm, time.perf_counter() - start)
 
     def _backward(self, group: list) -> float:
         """Accumulate the gradient of the group's mean loss; returns that mean over all processes."""
@@ -71,7 +74,9 @@ class Runner:
             piece, count = self._share(batch)
             last = i == len(group) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                part = self.loss(self.model, piece) * (count / max(total, 1))
+                mean = self.loss(self.model, piece)
+                mean = mean if count else mean.nan_to_num()  # over nothing it is no number, and weighs nothing
+                part = mean * (count / max(total, 1))
                 self.accelerator.backward(part * processes)  # processes are averaged, and their parts must add up
             summed += part.detach()
         return float(self.accelerator.reduce(summed, "sum"))
@@ -99,7 +104,7 @@ class Runner:
             why = "are these layers called? does gradient checkpointing cut the graph below them?"
             warnings.warn(f"no gradient reached {shown} in the first {WATCHED} steps: {why}", stacklevel=4)
 
-    def _diverged(self, number: int, rate: float, group: list, before: list[Step]) -> Diverged:
+    def _diverged(self, what: str, number: int, rate: float, group: list, before: list[Step]) -> Diverged:
         broken = [name for name, p in self.model.named_parameters() if not p.isfinite().all()]
         bad = [key for batch in group for key, t in _tensors(batch) if t.is_floating_point() and not t.isfinite().all()]
         if bad:
@@ -110,7 +115,7 @@ class Runner:
             cause = "float16 overflows easily: try precision='bf16'"
         else:
             cause = f"the learning rate is likely too high ({rate:.1e} at this step): try a third of it, or clip=1.0"
-        error = Diverged(f"the loss is not a number at step {number}: {cause}")
+        error = Diverged(f"the {what} is not a number at step {number}: {cause}")
         error.history = History.of(before, "diverged")
         return error
 
@@ -133,6 +138,11 @@ def _model_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
 def _labels(batch: dict[str, Tensor]) -> int:
     """How many labels a mean loss is over; a causal LM predicts each but the first."""
+    if not hasattr(batch, "keys") or "labels" not in batch:
+        given = list(batch) if hasattr(batch, "keys") else type(batch).__name__
+        raise ValueError(
+            f"no 'labels' in a batch of {given}: add them, or say what to minimise: loss=(model, batch) → …"
+        )
     labels = batch["labels"]
     return int(((labels[:, 1:] if labels.ndim == 2 else labels) != -100).sum())
 

@@ -121,7 +121,8 @@ def _total_steps(batches: Iterable, steps: int | None, epochs: float | None, acc
         raise ValueError(f"give steps or epochs, one of the two; given steps={steps}, epochs={epochs}")
     if steps is None and not isinstance(batches, Sized):
         raise ValueError("epochs need batches with a length; give steps instead")
-    total = steps if steps is not None else round(epochs * len(batches) / accumulate)  # type: ignore[operator,arg-type]
+    epoch = len(batches) / max(accumulate, 1) if isinstance(batches, Sized) else 0
+    total = steps if steps is not None else round((epochs or 0) * epoch)
     if total < 1 or accumulate < 1:
         raise ValueError(f"at least one step of at least one batch; given {total} steps of {accumulate}")
     return total
