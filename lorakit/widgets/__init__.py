@@ -1,0 +1,9 @@
+"""Figures with controls, for notebooks: one view that draws any plotly figure, one explorer a question."""
+
+from lorakit.widgets.alpha import AlphaExplorer
+from lorakit.widgets.explorer import Explorer
+from lorakit.widgets.live import LiveCurve
+from lorakit.widgets.rank import RankExplorer
+from lorakit.widgets.view import PlotlyView
+
+__all__ = ["AlphaExplorer", "Explorer", "LiveCurve", "PlotlyView", "RankExplorer"]

@@ -1,0 +1,48 @@
+"""Controls over the pictures they move: the frame that every explorer shares.
+
+An explorer is three statements around a pure plot: build the controls, draw the figure, draw it again when a
+control moves. It lays them out for narrow and wide pages, keeps every description whole, and leaves a still
+picture behind where no kernel answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as W
+
+from lorakit.widgets.still import stacked
+from lorakit.widgets.view import PlotlyView
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WHOLE = {"description_width": "initial"}  # a description is never cut
+WRAP = {"display": "flex", "flex_flow": "row wrap", "width": "100%"}
+WIDE = {"flex": "1 1 400px", "min_width": "0", "max_width": "100%"}
+
+
+class Explorer(W.VBox):
+    """`controls` above `views`, wrapped where the page is narrow.
+
+    Subclasses define `redraw`; it runs whenever the value of a control changes.
+    """
+
+    _ipython_display_ = None  # ipywidgets 7 has one that would leave the still picture out
+
+    def __init__(self, controls: Sequence[W.ValueWidget], views: Sequence[PlotlyView]) -> None:
+        for view in views:
+            view.layout = W.Layout(**WIDE)
+        self.controls, self.views = tuple(controls), tuple(views)
+        rows = [W.Box(self.controls, layout=W.Layout(**WRAP)), W.Box(self.views, layout=W.Layout(**WRAP))]
+        super().__init__(rows, layout=W.Layout(width="100%"))
+        for control in self.controls:
+            control.observe(lambda _change: self.redraw(), "value")
+
+    def redraw(self) -> None:
+        """Show what the controls now say."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what to draw")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        alt = "; ".join(view.alt for view in self.views)
+        model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {"text/plain": alt, "image/svg+xml": stacked([v.still for v in self.views], alt), WIDGET: model}

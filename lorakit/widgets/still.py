@@ -1,0 +1,215 @@
+"""A still picture of a plotly figure, as plain SVG: what is shown where no plotly.js can run.
+
+    figure as JSON → panels (one a pair of axes) → marks in pixels → one <svg>
+
+It draws what this package's plots are made of, lines, markers, areas, bars, heatmaps and reference lines, on
+the axes and in the colours of the figure, and leaves other kinds of trace out. It is a picture of the same
+numbers, not a second plotly: hover, zoom and fine typography stay with the real one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape, unescape
+
+import numpy as np
+
+from lorakit.plots.style import COLOURS, FAINT, INK
+from lorakit.widgets.axes import Axis, square
+from lorakit.widgets.png import data_uri, painted
+from lorakit.widgets.wire import array
+
+WIDTH, HEIGHT = 640, 360
+GREYS = ((0, "#ffffff"), (1, "#000000"))
+MARGIN = {"l": 56, "r": 24, "t": 72, "b": 48}
+WORD = 6.5  # pixels of a character, to leave room for labels
+
+Panels = dict[tuple[str, str], list[dict]]  # the names of two axes, and the traces on them
+
+
+def still(spec: dict, alt: str) -> str:
+    """The figure `spec`, as `Figure.to_plotly_json` gives it, as one <svg> of the accessible name `alt`."""
+    layout = spec["layout"]
+    template = layout.get("template", {}).get("layout", {})
+    height = layout.get("height") or template.get("height", HEIGHT)
+    margin = MARGIN | template.get("margin", {}) | layout.get("margin", {})
+    colours = layout.get("colorway") or template.get("colorway", COLOURS)
+    panels: Panels = {}
+    for i, trace in enumerate(spec["data"]):
+        if trace.get("type", "scatter") in MARKS:
+            axes = trace.get("xaxis", "x"), trace.get("yaxis", "y")
+            panels.setdefault(axes, []).append({"colour": colours[i % len(colours)], **trace})
+    left = margin["l"] + WORD * max((len(word) for trace in spec["data"] for word in _names(trace)), default=0)
+    box = left, margin["t"], WIDTH - margin["r"], height - margin["b"]
+    drawn = (_panel(layout, axes, panels, box) for axes in panels)
+    heads = _titles(layout, margin["l"]) + _legend(spec, margin["l"], margin["t"] - 12)
+    return _svg(height, heads + "".join(drawn), alt)
+
+
+def stacked(stills: Sequence[str], alt: str) -> str:
+    """Several stills, one below the other, as one."""
+    heights = [int(re.search(r' height="(\d+)"', picture)[1]) for picture in stills]
+    tops = [sum(heights[:i]) for i in range(len(stills))]
+    placed = (f'<g transform="translate(0 {top})">{still}</g>' for top, still in zip(tops, stills))
+    return _svg(sum(heights), "".join(placed), alt)
+
+
+def _names(trace: dict) -> list[str]:
+    """The words on a trace's vertical axis, which need room."""
+    values = array(trace.get("y", []))
+    return values.tolist() if values.dtype.kind == "U" else []
+
+
+def _svg(height: int, body: str, alt: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" role="img" aria-label="{escape(alt)}" fill="{INK}" font-size="13" '
+        f'font-family="system-ui, sans-serif">{body}</svg>'
+    )
+
+
+def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float, ...]) -> str:
+    """One pair of axes and what is drawn on it; axes that match share the extents of their traces."""
+    left, top, right, bottom = box
+    traces, references = panels[axes], [s for s in layout.get("shapes", ()) if s.get("yref") == axes[1]]
+    xspec, yspec = (_spec(layout, name) for name in axes)
+    shared = [t for (x, _), ts in panels.items() if _root(layout, x) == _root(layout, axes[0]) for t in ts]
+    x = Axis(xspec, [_extent(trace, "x") for trace in shared], left, right)
+    levels = np.array([shape["y0"] for shape in references], dtype=float)
+    y = Axis(yspec, [_extent(trace, "y") for trace in traces] + [levels], bottom, top)
+    if "scaleanchor" in yspec:
+        square(x, y)
+    marks = [MARKS[trace.get("type", "scatter")](trace, x, y) for trace in traces]
+    names = [a for a in layout.get("annotations", ()) if a.get("yref") == axes[1]]
+    lines = [_reference(shape, x, y) for shape in references]
+    named = [_text(x.stop, float(y(a["y"])) - 5, a["text"], "end") for a in names]
+    return _ruled(x, y) + "".join(marks + lines + named)
+
+
+def _spec(layout: dict, name: str) -> dict:
+    return layout.get(f"{name[0]}axis{name[1:]}", {})
+
+
+def _root(layout: dict, name: str) -> str:
+    return _spec(layout, name).get("matches", name)
+
+
+def _extent(trace: dict, side: str) -> np.ndarray:
+    """The range of one axis that a trace needs, or its words: room around data, feet and sides of bars."""
+    if trace.get("type") == "heatmap":
+        return np.array([-0.5, array(trace["z"]).shape["yx".index(side)] - 0.5])
+    values = array(trace.get(side, []))
+    if values.dtype.kind not in "iuf" or not len(values):
+        return values
+    low, high = np.nanmin(values), np.nanmax(values)
+    if trace.get("type") == "bar":
+        along = (side == "x") == (trace.get("orientation") == "h")
+        return np.array([min(low, 0), 1.05 * high]) if along else np.array([low - 0.5, high + 0.5])
+    room = 0.05 * (high - low or 1) if side == "y" or "markers" in trace.get("mode", "lines") else 0
+    return np.array([low - room, high + room])
+
+
+def _scatter(trace: dict, x: Axis, y: Axis) -> str:
+    points = np.column_stack([x(array(trace["x"])), y(array(trace["y"]))])
+    points = points[np.isfinite(points).all(axis=1)]
+    path, mode = " ".join(f"{a:.1f},{b:.1f}" for a, b in points), trace.get("mode", "lines")
+    if trace.get("fill") == "toself":
+        return f'<polygon points="{path}" fill="{trace.get("fillcolor", FAINT)}"/>'
+    line = {"color": trace["colour"], "width": 2} | trace.get("line", {})
+    marker = {"color": line["color"], "size": 6} | trace.get("marker", {})
+    stroke = f'stroke="{line["color"]}" stroke-width="{line["width"]}" opacity="{trace.get("opacity", 1)}"'
+    lines = f'<polyline points="{path}" fill="none" {stroke}/>' if "lines" in mode else ""
+    dot = f'r="{marker["size"] / 2}" fill="{marker["color"]}"'
+    dots = [f'<circle cx="{a:.1f}" cy="{b:.1f}" {dot}/>' for a, b in points if "markers" in mode]
+    return lines + "".join(dots)
+
+
+def _bar(trace: dict, x: Axis, y: Axis) -> str:
+    lying = trace.get("orientation") == "h"
+    across, along = (y, "x") if lying else (x, "y")
+    centres, values = across.numbers(array(trace["xy"[lying]])), array(trace[along])
+    sides, feet = (centres - 0.375, centres + 0.375), (np.zeros(len(values)), values)
+    (left, right), (low, high) = (feet, sides) if lying else (sides, feet)
+    corners = zip(x(left), x(right), y(low), y(high))
+    styles = zip(_each(trace, "color", len(values)), _each(trace, "line", len(values)))
+    return "".join(_rectangle(*corner, *style) for corner, style in zip(corners, styles))
+
+
+def _each(trace: dict, what: str, count: int) -> list[str]:
+    """The colour of each bar, or of the line around it: plotly has one for all, or a list."""
+    marker = {"color": trace["colour"]} | trace.get("marker", {})
+    colour = marker["color"] if what == "color" else marker.get("line", {}).get("color", "none")
+    return [colour] * count if isinstance(colour, str) else list(colour)
+
+
+def _rectangle(x0: float, x1: float, y0: float, y1: float, fill: str, stroke: str) -> str:
+    (left, right), (top, bottom) = sorted((x0, x1)), sorted((y0, y1))
+    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    return f'<rect x="{left:.1f}" y="{top:.1f}" {size} fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
+
+
+def _heatmap(trace: dict, x: Axis, y: Axis) -> str:
+    z = array(trace["z"]).astype(float)
+    low, high = trace.get("zmin", np.nanmin(z)), trace.get("zmax", np.nanmax(z))
+    pixels = painted(z, low, high, trace.get("colorscale", GREYS))
+    x0, x1, y0, y1 = x(-0.5), x(z.shape[1] - 0.5), y(-0.5), y(z.shape[0] - 0.5)
+    upright = pixels if y0 < y1 else pixels[::-1]
+    (left, right), (top, bottom) = sorted((x0, x1)), sorted((y0, y1))
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    how = 'preserveAspectRatio="none" style="image-rendering: pixelated"'
+    return f'<image {place} {how} href="{data_uri(upright)}"/>'
+
+
+MARKS = {"scatter": _scatter, "bar": _bar, "heatmap": _heatmap}
+
+
+def _reference(shape: dict, x: Axis, y: Axis) -> str:
+    height, colour = float(y(shape["y0"])), shape.get("line", {}).get("color", INK)
+    across = f'x1="{x.start:.1f}" x2="{x.stop:.1f}" y1="{height:.1f}" y2="{height:.1f}"'
+    return f'<line {across} stroke="{colour}" stroke-dasharray="2 3"/>'
+
+
+def _ruled(x: Axis, y: Axis) -> str:
+    """Grid, tick labels and titles of both axes."""
+    out = ""
+    for place, label in y.ticks():
+        across = f'x1="{x.start}" x2="{x.stop:.1f}" y1="{place:.1f}" y2="{place:.1f}"'
+        out += f'<line {across} stroke="{FAINT}"/>' if y.spec.get("showgrid", True) else ""
+        out += _text(x.start - 8, place + 4, label, "end")
+    for place, label in x.ticks():
+        out += _text(place, y.start + 18, label, "middle")
+    middle = (y.start + y.stop) / 2
+    out += _text((x.start + x.stop) / 2, y.start + 38, _words(x.spec), "middle")
+    return out + f'<g transform="translate(14 {middle:.1f}) rotate(-90)">{_text(0, 0, _words(y.spec), "middle")}</g>'
+
+
+def _titles(layout: dict, left: float) -> str:
+    title = layout.get("title", {})
+    subtitle = _words({"title": title.get("subtitle", {})})
+    return _text(left, 26, _words(layout), size=16) + _text(left, 46, subtitle, size=12)
+
+
+def _legend(spec: dict, left: float, y: float) -> str:
+    """The names of the traces, each after a square of its colour."""
+    named = [trace for trace in spec["data"] if trace.get("name")]
+    if spec["layout"].get("showlegend") is False or len(named) < 2:
+        return ""
+    entries = (f'<tspan fill="{_colour(t)}">■</tspan> {escape(t["name"])}\u2003' for t in named)
+    return f'<text x="{left}" y="{y}">{"".join(entries)}</text>'
+
+
+def _colour(trace: dict) -> str:
+    marker = trace.get("marker", {})
+    return marker.get("line", {}).get("color") or marker.get("color") or trace.get("line", {}).get("color", INK)
+
+
+def _words(spec: dict) -> str:
+    """The text of a title without its tags: SVG has no <sub>."""
+    return unescape(re.sub(r"<[^>]*>", "", spec.get("title", {}).get("text") or ""))
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", size: int = 13) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>' if text else ""
+    )

@@ -1,0 +1,125 @@
+// One plotly figure on the page, redrawn with a single Plotly.react a change.
+//
+// Until plotly.js is there, or for good where no kernel answers, the still picture (an SVG the kernel drew)
+// stands in its place. The library is asked for once a page, whatever the number of views, and lives only in
+// this page's memory: a saved notebook holds the figures, never the library.
+
+const page = (globalThis.lorakitPage ??= {
+  id: Math.random().toString(36).slice(2),
+  Plotly: null,
+  waiting: [],
+  patience: 5000, // ms; doubled at every repeated question
+});
+
+// ---- plotly.js: ask, receive, load ----------------------------------------------------------------------
+
+function want(view) {
+  if (page.Plotly) return view.start();
+  page.waiting.push(view);
+  if (page.waiting.length === 1) ask();
+}
+
+function ask() {
+  // A view restored from a saved notebook has nobody to answer it: if no answer comes, the next one asks.
+  clearTimeout(page.timer);
+  const view = page.waiting.shift();
+  if (!view) return;
+  page.waiting.push(view);
+  view.model.send({ page: page.id });
+  page.timer = setTimeout(ask, page.patience);
+  page.patience *= 2;
+}
+
+async function receive(message, buffers) {
+  if (message.library !== page.id || page.Plotly) return;
+  const packed = new Blob([buffers[0]]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const library = { exports: {} }; // a module of its own: RequireJS's `define` stays out of it
+  const scope = new Function("module", "exports", "define", await new Response(packed).text());
+  scope.call(globalThis, library, library.exports);
+  page.Plotly ??= library.exports;
+  clearTimeout(page.timer);
+  page.waiting.splice(0).forEach((view) => view.start());
+}
+
+// ---- the figure: binary arrays back to numbers, the page's colours into the layout ----------------------
+
+const ARRAYS = { f4: Float32Array, f8: Float64Array, i4: Int32Array };
+
+function unpack(node) {
+  if (Array.isArray(node)) return node.map(unpack);
+  if (node === null || typeof node !== "object") return node;
+  if (node.bytes) return numbers(node);
+  return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, unpack(value)]));
+}
+
+function numbers({ bytes, dtype, shape }) {
+  const aligned = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+  const flat = new ARRAYS[dtype](aligned);
+  if (shape.length === 1) return flat;
+  const [rows, columns] = shape;
+  return Array.from({ length: rows }, (_, i) => flat.subarray(i * columns, (i + 1) * columns));
+}
+
+function themed(layout, element) {
+  const { color, fontFamily } = getComputedStyle(element);
+  const clear = "rgba(0, 0, 0, 0)";
+  return {
+    paper_bgcolor: clear,
+    plot_bgcolor: clear,
+    uirevision: "kept", // zoom and hidden traces survive a redraw
+    autosize: true,
+    ...layout,
+    font: { color, family: fontFamily, ...layout.font },
+  };
+}
+
+const CONFIG = {
+  displaylogo: false,
+  toImageButtonOptions: { format: "svg" },
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+};
+
+// ---- the view -------------------------------------------------------------------------------------------
+
+function initialize({ model }) {
+  model.on("msg:custom", receive);
+}
+
+function render({ model, el }) {
+  const picture = document.createElement("div");
+  picture.className = "lorakit-view";
+  picture.setAttribute("role", "img");
+  el.append(picture);
+
+  const draw = () => {
+    const { data, layout } = unpack(model.get("wire"));
+    picture.setAttribute("aria-label", model.get("alt"));
+    picture.style.height = `${layout.height ?? 360}px`;
+    if (started) return page.Plotly.react(picture, data, themed(layout, el), CONFIG);
+    picture.innerHTML = model.get("still");
+  };
+  let started = false;
+  const start = () => {
+    started = true;
+    picture.replaceChildren();
+    draw();
+  };
+  const view = { model, start };
+
+  const resized = new ResizeObserver(() => started && el.clientWidth && page.Plotly.Plots.resize(picture));
+  const recoloured = new MutationObserver(() => requestAnimationFrame(draw));
+  model.on("change:wire", draw);
+  draw();
+  want(view);
+  resized.observe(el);
+  for (const root of [document.documentElement, document.body]) recoloured.observe(root, { attributes: true });
+
+  return () => {
+    page.waiting = page.waiting.filter((other) => other !== view);
+    resized.disconnect();
+    recoloured.disconnect();
+    if (started) page.Plotly.purge(picture);
+  };
+}
+
+export default { initialize, render };

@@ -1,0 +1,111 @@
+"""What only a real browser shows: a slider moves, a picture moves with it, and the page has nothing to complain of."""
+
+import shutil
+from pathlib import Path
+from statistics import median
+from textwrap import dedent
+
+import browser
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+CHROMIUM = browser.chromium()
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason=f"no browser found: none of {', '.join(browser.NAMES)}"),
+]
+
+SMALL = [
+    """
+    from types import SimpleNamespace
+    import ipywidgets as W, numpy as np
+    from lorakit import plots
+    from lorakit.widgets import PlotlyView
+    U, S, Vh = np.linalg.svd(np.random.default_rng(0).standard_normal((64, 64)))
+    """,
+    """
+    picture = lambda k: plots.heatmap((U[:, :k] * S[:k]) @ Vh[:k], limit=3, about=f"rank {k}")
+    heat, rank = PlotlyView(picture(1)), W.IntSlider(1, 1, 64, description="rank")
+    rank.observe(lambda change: heat.update(picture(change.new)), "value")
+    W.VBox([rank, heat])
+    """,
+    """
+    wave = lambda k: SimpleNamespace(loss=np.sin(np.linspace(0, 10, 500) * k) + k)
+    line, speed = PlotlyView(plots.training_curve(wave(1))), W.IntSlider(1, 1, 64, description="speed")
+    speed.observe(lambda change: line.update(plots.training_curve(wave(change.new))), "value")
+    W.VBox([speed, line])
+    """,
+    """
+    import time
+    busy = PlotlyView(plots.training_curve(wave(1)))
+    display(busy)
+    for k in (2, 3):
+        time.sleep(0.2)
+        busy.update(plots.training_curve(wave(k)))
+    """,
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    cells = [nbformat.v4.new_code_cell(dedent(cell).strip()) for cell in SMALL]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "small.ipynb")
+    shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("figures", ".*"))
+    with browser.jupyterlab(folder) as lab:
+        yield lab
+
+
+def move_every_slider(notebook, presses=1):
+    """Press an arrow key on each slider; the picture, its name and the numbers beside it must have changed."""
+    sliders = notebook.sliders()
+    for slider in sliders:
+        before = notebook.shown(slider)
+        taken = [notebook.press(slider) for _ in range(presses)]
+        print(f"{notebook.name(slider)}: {median(taken):.0f} ms from key to plot, median of {presses}")
+        assert all(old != new for old, new in zip(before, notebook.shown(slider), strict=True)), slider
+    return sliders
+
+
+def test_a_slider_moves_its_picture(lab):
+    with lab.open("small.ipynb") as notebook:
+        assert notebook.run_all() == []
+        first = [size for size in notebook.wire.values() if size > 3000]
+        assert len(move_every_slider(notebook, presses=10)) == 2
+        assert notebook.complaints == []
+    libraries = [size for size in first if size > 1_000_000]
+    assert len(libraries) == 1, "plotly.js is sent once a page"
+    assert all(size < 200_000 for size in first if size not in libraries)
+
+
+def test_a_picture_follows_the_theme(lab):
+    with lab.open("small.ipynb") as notebook:
+        notebook.run_all()
+        in_light = notebook.page.evaluate(INK)
+        notebook.theme("JupyterLab Dark")
+        notebook.page.wait_for_function(f"light => ({INK})() !== light", arg=in_light)
+        papers = notebook.page.eval_on_selector_all(".main-svg", "all => all.map(svg => svg.style.background)")
+    assert set(papers) <= {"rgba(0, 0, 0, 0)", ""}, "a slab of paper on a dark page"
+
+
+def test_a_saved_notebook_keeps_its_pictures_and_not_plotly(lab):
+    with lab.open("small.ipynb") as notebook:
+        notebook.run_all()
+        notebook.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    assert (lab.folder / "small.ipynb").stat().st_size < 1_000_000
+    with lab.open("small.ipynb") as notebook:  # another kernel, which knows nothing of these widgets
+        stills = notebook.page.locator(".lorakit-view > svg[aria-label]")
+        stills.nth(2).wait_for()
+        assert notebook.page.locator(".main-svg").count() == 0
+
+
+INK = "() => getComputedStyle(document.querySelector('.lorakit-view .gtitle')).fill"
+
+
+def test_the_first_lesson(lab):
+    with lab.open("notebooks/00_start_here.ipynb") as notebook:
+        assert notebook.run_all() == []
+        assert move_every_slider(notebook), "the lesson has no slider"
+        assert notebook.complaints == []
