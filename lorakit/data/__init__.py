@@ -6,13 +6,12 @@ corpus ── side of each text ──> Task(train, validation, test, labels) �
 from collections.abc import Callable
 from functools import partial
 
-from lorakit.data import corpora
+from lorakit.data import corpora, topics
 from lorakit.data.batches import Batches
-from lorakit.data.docstrings import docstrings
 from lorakit.data.own import from_csv, from_jsonl, from_pairs
-from lorakit.data.planted import Planted, planted
+from lorakit.data.planting import Planted, planted
+from lorakit.data.stdlib import docstrings
 from lorakit.data.task import Completion, Task
-from lorakit.data.topics import FILES, topics
 
 __all__ = [
     "TASKS",
@@ -30,7 +29,7 @@ __all__ = [
 TASKS: dict[str, Callable[[], Task]] = {
     **{name: partial(corpora.polarity, name) for name in corpora.FILES},
     "source": corpora.source,
-    **{name: partial(topics, name) for name in FILES},
+    **{name: partial(topics.topic, name) for name in topics.FILES},
     "docstrings": docstrings,
 }
 

@@ -59,7 +59,7 @@ def _read(package, corpus):
     text = package.extractfile(f"hutto_ICWSM_2014/{FILES[corpus]}_GroundTruth.txt").read().decode("utf-8")
     for line in filter(None, text.split("\r\n")):
         key, rating, said = line.split("\t", 2)
-        said = html.unescape(said).strip()
+        said = html.unescape(html.unescape(said)).strip()  # a few editorials are escaped twice
         group, cut, _ = key.partition("_")
         yield Sentence(said, float(rating), corpus, side(f"{corpus}/{group}" if cut else normalised(said)))
 

@@ -13,7 +13,7 @@ from lorakit.data.task import Task
 FILES = {"r8": "reuters-r8", "newsgroups": "20newsgroups"}
 
 
-def topics(name: str) -> Task:
+def topic(name: str) -> Task:
     """ "r8" or "newsgroups": their own test part, and a tenth of their training part, by hash, to validate on."""
     rows = [(row, _side(row[0], part)) for part in ("train", "test") for row in _read(FILES[name], part)]
     labels = tuple(sorted({category for (_, category), _ in rows}))

@@ -38,7 +38,8 @@ def _rows():
 
 
 def _sources(library):
-    files = sorted(library.rglob("*.py"))
+    tops = (top for top in sorted(library.iterdir()) if top.name not in LEFT_OUT)  # site-packages is not even entered
+    files = (path for top in tops for path in ([top] if top.suffix == ".py" else sorted(top.rglob("*.py"))))
     return [path for path in files if not LEFT_OUT & set(path.relative_to(library).parts)]
 
 

@@ -46,8 +46,10 @@ class Planted:
         return self.delta.rank
 
     def batches(self, split: str = "train", batch_size: int = 64) -> list[dict[str, Tensor]]:
-        """Dicts of x and labels, in the order of the rows, which are independent draws."""
-        x, y = {"train": self.train, "test": self.test}[split]
+        """Dicts of x and labels of "train" or "test", in the order of the rows, which are independent draws."""
+        if split not in ("train", "test"):
+            raise ValueError(f"no split is called {split!r}; there are train, test")
+        x, y = self.train if split == "train" else self.test
         return [dict(x=a, labels=b) for a, b in zip(x.split(batch_size), y.split(batch_size))]
 
 
