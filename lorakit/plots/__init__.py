@@ -5,18 +5,34 @@ and carries a sentence for those who cannot see it (`alt_text`).
 """
 
 from lorakit.plots.deltas import heatmap, spectrum, truncation
+from lorakit.plots.layers import layer_map, placed
 from lorakit.plots.learning import parameters, prediction, running_mean, training_curve
 from lorakit.plots.parts import parts
+from lorakit.plots.probes import gradients, intrinsic_dimension, rank_report, truncation_curve
+from lorakit.plots.similarity import phi_map, phi_maps
+from lorakit.plots.spectra import spectra
 from lorakit.plots.style import alt_text
+from lorakit.plots.weights import amplification, intruders
 
 __all__ = [
     "alt_text",
+    "amplification",
+    "gradients",
     "heatmap",
+    "intrinsic_dimension",
+    "intruders",
+    "layer_map",
     "parameters",
     "parts",
+    "phi_map",
+    "phi_maps",
+    "placed",
     "prediction",
+    "rank_report",
     "running_mean",
+    "spectra",
     "spectrum",
     "training_curve",
     "truncation",
+    "truncation_curve",
 ]

@@ -48,6 +48,7 @@ def training_curve(
     if validation or references:
         curves.append(_measured(validation or {}))
         layout |= _accuracy_below(layout["yaxis"], references)
+        steps["anchor"] = "y2"
     return drawn(curves, "Training", about, f"{alt}, {len(mean)} steps", xaxis=steps, **layout)
 
 
@@ -81,8 +82,13 @@ def prediction(
     title: str = "What the model says",
     about: str = "",
 ) -> go.Figure:
-    """The probability of every label, (classes,); those of the `base` model are outlined around them."""
+    """The probability of every label, (classes,); those of the `base` model are outlined around them.
+
+    Raises ValueError where labels and probabilities do not pair.
+    """
     values = np.asarray(probabilities, dtype=float)
+    if len(labels) != len(values):
+        raise ValueError(f"one probability a label; given {len(labels)} labels and {len(values)} probabilities")
     words = ", ".join(f"{label} {value:.1%}" for label, value in zip(labels, values, strict=True))
     bar = {"type": "bar", "orientation": "h", "y": list(labels)}
     number = {"texttemplate": "<b>%{x:.1%}</b>", "textposition": "outside", "cliponaxis": False}

@@ -22,6 +22,13 @@ DIVERGING = (  # clear at zero: a white middle would glare on a dark page
     (0.75, ORANGE),
     (1, "#b45309"),
 )
+SEQUENTIAL = (  # from little to much: cells are opaque, so that they read alike on light and dark pages
+    (0, "#14233c"),
+    (0.25, "#2a5689"),
+    (0.5, "#7d8ea3"),
+    (0.75, "#d9a55f"),
+    (1, "#ffe0a3"),
+)
 LEGEND_TOP = 96  # top margin, in pixels, that leaves a line for the legend below the subtitle
 
 _AXIS = {
@@ -62,6 +69,12 @@ TEMPLATE = go.layout.Template(
         "bargap": 0.25,
     }
 )
+
+
+def translucent(colour: str, alpha: float = 0.18) -> str:
+    """A colour "#rrggbb" that lets the page through: for areas."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return f"rgba({red}, {green}, {blue}, {alpha})"
 
 
 def drawn(data: Sequence[dict], title: str, about: str, alt: str, **layout: Any) -> go.Figure:

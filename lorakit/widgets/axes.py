@@ -33,6 +33,7 @@ class Axis:
         values = np.concatenate([e.astype(float) for e in extents])
         values = values[np.isfinite(values)]
         low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+        low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
         low = min(low, 0) if self.spec.get("rangemode") == "tozero" else low
         return (high, low) if self.spec.get("autorange") == "reversed" else (low, high)
 

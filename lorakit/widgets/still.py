@@ -70,11 +70,11 @@ def _svg(height: int, body: str, alt: str) -> str:
 
 
 def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float, ...]) -> str:
-    """One pair of axes and what is drawn on it; axes that match share the extents of their traces."""
+    """One pair of axes and what is drawn on it; panels on one x axis share its extent."""
     left, top, right, bottom = box
     traces, references = panels[axes], [s for s in layout.get("shapes", ()) if s.get("yref") == axes[1]]
     xspec, yspec = (_spec(layout, name) for name in axes)
-    shared = [t for (x, _), ts in panels.items() if _root(layout, x) == _root(layout, axes[0]) for t in ts]
+    shared = [t for (x, _), ts in panels.items() if x == axes[0] for t in ts]
     x = Axis(xspec, [_extent(trace, "x") for trace in shared], left, right)
     levels = np.array([shape["y0"] for shape in references], dtype=float)
     y = Axis(yspec, [_extent(trace, "y") for trace in traces] + [levels], bottom, top)
@@ -83,16 +83,12 @@ def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float
     marks = [MARKS[trace.get("type", "scatter")](trace, x, y) for trace in traces]
     names = [a for a in layout.get("annotations", ()) if a.get("yref") == axes[1]]
     lines = [_reference(shape, x, y) for shape in references]
-    named = [_text(x.stop, float(y(a["y"])) - 5, a["text"], "end") for a in names]
-    return _ruled(x, y) + "".join(marks + lines + named)
+    named = [_text(x.stop, float(y(a["y"])) - 5, _plain(a["text"]), "end") for a in names]
+    return _ruled(x, y, bottom_most=xspec.get("anchor", "y") == axes[1]) + "".join(marks + lines + named)
 
 
 def _spec(layout: dict, name: str) -> dict:
     return layout.get(f"{name[0]}axis{name[1:]}", {})
-
-
-def _root(layout: dict, name: str) -> str:
-    return _spec(layout, name).get("matches", name)
 
 
 def _extent(trace: dict, side: str) -> np.ndarray:
@@ -170,17 +166,18 @@ def _reference(shape: dict, x: Axis, y: Axis) -> str:
     return f'<line {across} stroke="{colour}" stroke-dasharray="2 3"/>'
 
 
-def _ruled(x: Axis, y: Axis) -> str:
-    """Grid, tick labels and titles of both axes."""
+def _ruled(x: Axis, y: Axis, *, bottom_most: bool) -> str:
+    """Grid, tick labels and titles of both axes; of several panels only the lowest carries the shared x axis."""
     out = ""
     for place, label in y.ticks():
         across = f'x1="{x.start}" x2="{x.stop:.1f}" y1="{place:.1f}" y2="{place:.1f}"'
         out += f'<line {across} stroke="{FAINT}"/>' if y.spec.get("showgrid", True) else ""
         out += _text(x.start - 8, place + 4, label, "end")
-    for place, label in x.ticks():
+    for place, label in x.ticks() if bottom_most else ():
         out += _text(place, y.start + 18, label, "middle")
     middle = (y.start + y.stop) / 2
-    out += _text((x.start + x.stop) / 2, y.start + 38, _words(x.spec), "middle")
+    if bottom_most:
+        out += _text((x.start + x.stop) / 2, y.start + 38, _words(x.spec), "middle")
     return out + f'<g transform="translate(14 {middle:.1f}) rotate(-90)">{_text(0, 0, _words(y.spec), "middle")}</g>'
 
 
@@ -205,8 +202,12 @@ def _colour(trace: dict) -> str:
 
 
 def _words(spec: dict) -> str:
-    """The text of a title without its tags: SVG has no <sub>."""
-    return unescape(re.sub(r"<[^>]*>", "", spec.get("title", {}).get("text") or ""))
+    return _plain(spec.get("title", {}).get("text") or "")
+
+
+def _plain(text: str) -> str:
+    """A text of plotly's without its tags: SVG has no <sub>."""
+    return unescape(re.sub(r"<[^>]*>", "", text))
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", size: int = 13) -> str:

@@ -1,0 +1,184 @@
+"""A figure as files: a page to open, the data behind it, and a picture for a slide or a paper.
+
+    export(figure, "figures/phi", formats=("html", "csv", "pdf"), size="column", theme="print")
+
+The page, the JSON and the table need nothing but plotly. Pictures (svg, png, pdf) need kaleido and a Chrome or
+Chromium; where they are missing everything else is written, and one line says what would help.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+TEXTS, PICTURES = ("html", "json", "csv"), ("svg", "png", "pdf")
+LIBRARY = "plotly.min.js"
+DOTS = 3  # pixels of a png for each pixel of a picture: sharp in print
+
+
+class Size(NamedTuple):
+    """Of a picture: pixels, 96 to the inch (None: as the figure has it), and the zoom of all that is in it."""
+
+    width: int
+    height: int | None = None
+    zoom: float = 1.0
+
+
+SIZES = {
+    "notebook": Size(700),
+    "slide": Size(1280, 720, 1.8),
+    "page": Size(680, 400),
+    "column": Size(340, 280, 0.75),  # one column of a two-column paper
+}
+THEMES = {
+    "screen": {},
+    "print": {"paper_bgcolor": "white", "plot_bgcolor": "white", "font": {"color": "#1a1a1a"}},
+}
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<body><div role="img" aria-label="{alt}">{figure}</div></body>
+</html>
+"""
+
+
+def export(figure: go.Figure, path: str | Path, **options: Any) -> list[Path]:
+    """Write one figure to `path` with the suffix of each format; options and result as for `export_all`."""
+    path = Path(path)
+    return export_all({path.name: figure}, path.parent, **options)
+
+
+def export_all(
+    figures: Mapping[str, go.Figure],
+    folder: str | Path,
+    *,
+    formats: Sequence[str] = TEXTS,
+    size: str | Size = "notebook",
+    theme: str = "screen",
+    plotlyjs: str = "inside",
+) -> list[Path]:
+    """Write every figure into `folder` under its name, in every format, and return what was written.
+
+    formats   of html, json, csv, svg, png, pdf
+    size      of pictures: "notebook", "slide", "page", "column", or a Size of your own
+    theme     "screen" keeps the background clear; "print" makes it white and the text dark
+    plotlyjs  "inside" each page (5 MB, one file), or one copy "beside" all pages of the folder
+    The folder is made. However many the figures, Chrome starts once. Raises ValueError for an unknown name,
+    before anything is written.
+    """
+    for name in formats:
+        _known(name, (*TEXTS, *PICTURES), "format")
+    _known(plotlyjs, ("inside", "beside"), "plotlyjs")
+    look = THEMES[_known(theme, THEMES, "theme")]
+    size = size if isinstance(size, Size) else SIZES[_known(size, SIZES, "size")]
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    themed = {name: go.Figure(figure).update_layout(look) for name, figure in figures.items()}
+    written = [
+        _text(figure, folder / f"{name}.{suffix}", plotlyjs)
+        for name, figure in themed.items()
+        for suffix in TEXTS
+        if suffix in formats
+    ]
+    pictures = [suffix for suffix in PICTURES if suffix in formats]
+    return written + (_pictures(themed, folder, pictures, size) if pictures else [])
+
+
+def _known(name: str, names: Sequence[str] | Mapping[str, Any], what: str) -> str:
+    if name not in names:
+        raise ValueError(f"no {what} is called {name!r}; there are {', '.join(names)}")
+    return name
+
+
+def _text(figure: go.Figure, path: Path, plotlyjs: str) -> Path:
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table(figure))
+    else:
+        content = figure.to_json(pretty=True) if path.suffix == ".json" else _page(figure, path, plotlyjs)
+        path.write_text(content, encoding="utf-8")
+    return path
+
+
+def _page(figure: go.Figure, path: Path, plotlyjs: str) -> str:
+    library: bool | str = plotlyjs == "inside" or LIBRARY
+    if library is not True and not (path.parent / LIBRARY).exists():
+        (path.parent / LIBRARY).write_text(get_plotlyjs(), encoding="utf-8")
+    drawing = figure.to_html(include_plotlyjs=library, full_html=False, config={"displaylogo": False})
+    title = escape(figure.layout.title.text or path.stem)
+    alt = figure.layout.meta.get("alt") if isinstance(figure.layout.meta, Mapping) else None
+    return PAGE.format(title=title, alt=escape(alt or title), figure=drawing)
+
+
+def table(figure: go.Figure) -> Iterator[tuple]:
+    """The data of a figure as rows, one a point: number and name of the trace, x, y, z (empty but for matrices)."""
+    yield "trace", "name", "x", "y", "z"
+    for number, trace in enumerate(figure.data):
+        for point in _matrix(trace) if trace.type == "heatmap" else _points(trace):
+            yield (number, trace.name or "", *point)
+
+
+def _points(trace: Any) -> Iterator[tuple]:
+    x, y = (None if values is None else np.asarray(values) for values in (trace.x, trace.y))
+    x = np.arange(len(y)) if x is None else x
+    y = np.arange(len(x)) if y is None else y
+    return zip(x.tolist(), y.tolist(), [""] * len(x), strict=True)
+
+
+def _matrix(trace: Any) -> Iterator[tuple]:
+    z = np.asarray(trace.z)
+    rows = np.arange(z.shape[0]) if trace.y is None else np.asarray(trace.y)
+    columns = np.arange(z.shape[1]) if trace.x is None else np.asarray(trace.x)
+    return ((x, y, value) for y, row in zip(rows, z.tolist()) for x, value in zip(columns, row))
+
+
+def _pictures(figures: Mapping[str, go.Figure], folder: Path, formats: list[str], size: Size) -> list[Path]:
+    written: list[Path] = []
+    try:
+        with _one_chrome():
+            for name, figure in figures.items():
+                for suffix in formats:
+                    path = folder / f"{name}.{suffix}"
+                    _picture(figure, path, size)
+                    written.append(path)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        help_ = "pip install kaleido, and have Chrome or Chromium; or save an SVG with the camera of the html page"
+        warnings.warn(f"no {', '.join(formats)} written: {help_} ({reason})", stacklevel=4)
+    return written
+
+
+def _picture(figure: go.Figure, path: Path, size: Size) -> None:
+    """Zoomed as a whole: text, lines and margins keep their proportions on a slide and in a column."""
+    height = size.height or figure.layout.height or figure.layout.template.layout.height
+    measures = {"width": size.width / size.zoom, "height": height / size.zoom if height else None}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The kopts argument is ignored")
+        figure.write_image(path, scale=size.zoom * (DOTS if path.suffix == ".png" else 1), **measures)
+
+
+@contextmanager
+def _one_chrome() -> Iterator[None]:
+    """One Chrome for all pictures drawn within, where kaleido (1.0 and later) can keep it open."""
+    if importlib.util.find_spec("kaleido") is None:
+        raise ImportError("kaleido is not installed")
+    import kaleido
+
+    if not hasattr(kaleido, "start_sync_server"):
+        yield
+        return
+    kaleido.start_sync_server(silence_warnings=True)
+    try:
+        yield
+    finally:
+        kaleido.stop_sync_server(silence_warnings=True)
