@@ -148,7 +148,7 @@ def test_clipping(clip):
         model, [torch.full((2,), 5.0)], steps=1, lr=1.0, clip=clip, loss=direct, optimizer=optimizer, **QUIET
     )
     assert history.grad_norm[0] == pytest.approx(5.0)
-    assert float(model.w) == pytest.approx(1 - (clip or 5.0), rel=1e-4)
+    assert float(model.w.detach()) == pytest.approx(1 - (clip or 5.0), rel=1e-4)
 
 
 def test_groups_of_an_optimizer_keep_the_ratio_of_their_rates():
@@ -521,7 +521,7 @@ def test_checkpointing_that_cuts_the_graph_is_named():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(model, data, steps=3, **QUIET)
-    texts = [str(warning.message) for warning in caught]
+    texts = [str(warning.message) for warning in caught if warning.filename == __file__]
     assert any("no gradient reached bert.encoder.layer.0.attention.self.query.A" in text for text in texts)
     assert any("gradient checkpointing" in text and "2 more" in text for text in texts)
 
