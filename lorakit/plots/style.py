@@ -61,7 +61,7 @@ TEMPLATE = go.layout.Template(
         "colorway": COLOURS,
         "height": 320,
         "margin": {"l": 56, "r": 24, "t": 72, "b": 48},
-        "xaxis": {**_AXIS, "showgrid": False},
+        "xaxis": {**_AXIS, "showgrid": False, "zeroline": False},
         "yaxis": _AXIS,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "modebar": {"bgcolor": CLEAR, "color": GREY, "activecolor": BLUE},

@@ -2,8 +2,10 @@
 
 from lorakit.widgets.alpha import AlphaExplorer
 from lorakit.widgets.explorer import Explorer
+from lorakit.widgets.layers import LayerExplorer
 from lorakit.widgets.live import LiveCurve
+from lorakit.widgets.phi import PhiExplorer
 from lorakit.widgets.rank import RankExplorer
 from lorakit.widgets.view import PlotlyView
 
-__all__ = ["AlphaExplorer", "Explorer", "LiveCurve", "PlotlyView", "RankExplorer"]
+__all__ = ["AlphaExplorer", "Explorer", "LayerExplorer", "LiveCurve", "PhiExplorer", "PlotlyView", "RankExplorer"]

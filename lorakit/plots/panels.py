@@ -1,0 +1,62 @@
+"""Several panels in one figure: where each stands, and which axes belong to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lorakit.plots.style import INK
+
+HEADLINES_TOP = 100  # top margin, in pixels, that leaves a line for the panels' names below the subtitle
+BOTH_TOP = 128  # and one for the legend above that
+
+
+class Panels:
+    """A grid of `count` panels, row by row, numbered from 0; `gap` is the room between columns and rows, in shares."""
+
+    def __init__(self, count: int, columns: int = 1, gap: tuple[float, float] = (0.1, 0.2)) -> None:
+        self.columns, self.rows, self.gap = columns, -(-count // columns), gap
+        self.count = count
+
+    def axes(self, number: int) -> dict[str, str]:
+        """What a trace says to stand in that panel."""
+        return {"xaxis": f"x{_suffix(number)}", "yaxis": f"y{_suffix(number)}"}
+
+    def at(self, number: int, title: str, x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+        """The two axes of a panel in the layout; titles of axes are kept on the outer panels only."""
+        row, column = divmod(number, self.columns)
+        suffix = _suffix(number)
+        below = number + self.columns >= self.count
+        ends = _share(column, self.columns, self.gap[0]), _share(self.rows - 1 - row, self.rows, self.gap[1])
+        x = {**(x if below else _untitled(x)), "domain": ends[0], "anchor": f"y{suffix}"}
+        y = {**(_untitled(y) if column else y), "domain": ends[1], "anchor": f"x{suffix}"}
+        return {f"xaxis{suffix}": x, f"yaxis{suffix}": y, "annotations": [_headline(title, ends)]}
+
+    def layout(self, *panels: dict[str, Any]) -> dict[str, Any]:
+        """All of them as one layout."""
+        headlines = [headline for panel in panels for headline in panel["annotations"]]
+        return {key: value for panel in panels for key, value in panel.items()} | {"annotations": headlines}
+
+
+def legend_above(height: int) -> dict[str, Any]:
+    """The legend of a figure that high, in pixels, between its subtitle and the names of its panels."""
+    return {"legend": {"yref": "container", "yanchor": "top", "y": 1 - 62 / height}, "margin": {"t": BOTH_TOP}}
+
+
+def _share(place: int, of: int, gap: float) -> list[float]:
+    size = (1 - gap * (of - 1)) / of
+    start = place * (size + gap)
+    return [start, min(start + size, 1.0)]
+
+
+def _headline(title: str, ends: tuple[list[float], list[float]]) -> dict[str, Any]:
+    where = {"xref": "paper", "yref": "paper", "x": ends[0][0], "y": ends[1][1]}
+    look = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 13, "color": INK}}
+    return {**where, **look, "text": title}
+
+
+def _untitled(axis: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in axis.items() if key != "title"}
+
+
+def _suffix(number: int) -> str:
+    return str(number + 1) if number else ""
