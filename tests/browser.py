@@ -152,12 +152,16 @@ class Notebook:
         self.page.wait_for_function("() => jupyterapp.shell.currentWidget?.sessionContext?.isReady")
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 
-    def run_all(self) -> list[str]:
-        """Run every cell, wait for the last, and return the errors found in outputs."""
+    def start(self) -> None:
+        """Have every cell run, and do not wait."""
         self.page.evaluate(
             """() => { window.finished = false;
                 jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.finished = true; }); }"""
         )
+
+    def run_all(self) -> list[str]:
+        """Run every cell, wait for the last, and return the errors and warnings found in outputs."""
+        self.start()
         self.page.wait_for_function("() => window.finished")
         self.page.wait_for_function(DRAWN)
         return self.page.eval_on_selector_all(

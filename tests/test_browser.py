@@ -40,19 +40,26 @@ SMALL = [
     import time
     busy = PlotlyView(plots.training_curve(wave(1)))
     display(busy)
-    for k in (2, 3):
-        time.sleep(0.2)
+    for k in range(2, 7):
+        time.sleep(0.8)
         busy.update(plots.training_curve(wave(k)))
     """,
 ]
+BROKEN = ["1 / 0", "import sys; print('beware', file=sys.stderr)"]
+
+
+def write(cells, path):
+    cells = [nbformat.v4.new_code_cell(dedent(cell).strip()) for cell in cells]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
-    cells = [nbformat.v4.new_code_cell(dedent(cell).strip()) for cell in SMALL]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "small.ipynb")
+    write(SMALL, folder / "small.ipynb")
+    write(BROKEN[:1], folder / "broken.ipynb")
+    write(BROKEN[1:], folder / "warns.ipynb")
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("figures", ".*"))
     with browser.jupyterlab(folder) as lab:
         yield lab
@@ -78,6 +85,22 @@ def test_a_slider_moves_its_picture(lab):
     libraries = [size for size in first if size > 1_000_000]
     assert len(libraries) == 1, "plotly.js is sent once a page"
     assert all(size < 200_000 for size in first if size not in libraries)
+
+
+def test_a_picture_moves_while_its_kernel_is_busy(lab):
+    """Its answer with plotly.js would come after the last cell: until then the still pictures move."""
+    with lab.open("small.ipynb") as notebook:
+        notebook.start()
+        name = "document.querySelectorAll('.lorakit-view')[2]?.getAttribute('aria-label')"
+        first = notebook.page.wait_for_function(f"() => {name}").json_value()
+        how = f"first => window.finished ? 'too late' : {name} !== first && 'in time'"
+        assert notebook.page.wait_for_function(how, arg=first).json_value() == "in time"
+
+
+@pytest.mark.parametrize(("name", "said"), [("broken.ipynb", "ZeroDivisionError"), ("warns.ipynb", "beware")])
+def test_an_error_in_a_cell_is_seen(lab, name, said):
+    with lab.open(name) as notebook:
+        assert said in " ".join(notebook.run_all())
 
 
 def test_a_picture_follows_the_theme(lab):

@@ -39,8 +39,8 @@ def contrast(one, other):
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_every_plot_is_here():
-    assert {*FIGURES, "alt_text", "running_mean"} == set(plots.__all__)
+def test_these_plots_are_public():
+    assert {*FIGURES, "alt_text", "running_mean"} <= set(plots.__all__)
 
 
 def test_it_says_what_it_was_computed_for(figure):

@@ -97,9 +97,10 @@ def prediction(
         hollow = {"color": CLEAR, "line": {"color": ORANGE, "width": 2.5}}
         bars.append({**bar, "x": np.asarray(base, dtype=float), "name": "base", "marker": hollow})
     probability = {"range": [0, 1], "tickformat": ".0%", "showgrid": True, "title": {"text": "probability"}}
+    classes = {"showgrid": False, "autorange": "reversed"}  # the first class on top
     layout = {"barmode": "overlay", "bargap": 0.35, "height": 250, "margin": {"t": LEGEND_TOP, "r": 72}}
     alt = f"The model says {words}"
-    return drawn(bars, title, about, alt, xaxis=probability, yaxis={"showgrid": False}, **layout)
+    return drawn(bars, title, about, alt, xaxis=probability, yaxis=classes, **layout)
 
 
 def parameters(trained: int, frozen: int, *, about: str = "each cell is a thousandth of the model") -> go.Figure:

@@ -45,7 +45,7 @@ class AlphaExplorer(Explorer):
         most, name = MOST * self._trained, f"α (trained with {self._trained:g})"
         self.alpha = W.FloatSlider(self._trained, min=0, max=most, step=most / 64, description=name, style=WHOLE)
         self.alpha.layout = W.Layout(width="360px", max_width="100%")
-        self.text = W.Text(text, description="Sentence", style=WHOLE, layout=W.Layout(flex="1 1 360px"))
+        self.text = W.Text(text, description="Sentence", style=WHOLE, layout=W.Layout(width="100%"))
         self.view = PlotlyView(self.figure())
         super().__init__([self.text, self.alpha], [self.view])
 

@@ -28,12 +28,7 @@ class Axis:
     def _ends(self, extents: Sequence[np.ndarray]) -> tuple[float, float]:
         if self.spec.get("range") is not None:
             return tuple(self.spec["range"])
-        if self.words:
-            return -0.5, len(self.words) - 0.5
-        values = np.concatenate([e.astype(float) for e in extents])
-        values = values[np.isfinite(values)]
-        low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-        low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
+        low, high = (-0.5, len(self.words) - 0.5) if self.words else _span(extents)
         low = min(low, 0) if self.spec.get("rangemode") == "tozero" else low
         return (high, low) if self.spec.get("autorange") == "reversed" else (low, high)
 
@@ -61,6 +56,13 @@ class Axis:
         if self.spec.get("showticklabels") is False:
             return ""
         return f"{value:.0%}" if self.spec.get("tickformat", "").endswith("%") else f"{value:g}"
+
+
+def _span(extents: Sequence[np.ndarray]) -> tuple[float, float]:
+    values = np.concatenate([extent.astype(float) for extent in extents])
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def round_numbers(low: float, high: float, most: int = 6) -> np.ndarray:

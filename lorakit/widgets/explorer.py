@@ -18,7 +18,7 @@ from lorakit.widgets.view import PlotlyView
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WHOLE = {"description_width": "initial"}  # a description is never cut
 WRAP = {"display": "flex", "flex_flow": "row wrap", "width": "100%"}
-WIDE = {"flex": "1 1 400px", "min_width": "0", "max_width": "100%"}
+WIDE = {"flex": "1 1 340px", "min_width": "0", "max_width": "100%"}
 
 
 class Explorer(W.VBox):
