@@ -6,11 +6,13 @@ import warnings
 import peft
 import pytest
 import torch
+from peft.tuners.tuners_utils import check_target_module_exists
+from peft.utils.other import get_pattern_key
 from torch import nn
 from torch.nn import functional as F
 
 from lorakit import LoRA, adapt, adapters, deltas, merge, trainable_state
-from lorakit.checkpoints import load, read_peft, save
+from lorakit.checkpoints import dialect, load, read_peft, save
 from lorakit.delta import dense
 from lorakit.methods import BitFit, DoRA, FusedLoRA, Houlsby, Lin, Prefix
 
@@ -67,6 +69,7 @@ OURS = {
     "fused": ("bert", [(FusedLoRA, "*.query", {"rank": 4})]),
     "rslora": ("bert", [(LoRA, "*.query", {"rank": 4, "rslora": True})]),
     "ranks": ("bert", [(LoRA, "*.query", {"rank": 4}), (LoRA, ["*.0.*.value", "*.key"], {"rank": 2, "alpha": 5})]),
+    "ranks by layer": ("bert", [(LoRA, "*.0.*.query", {"rank": 4}), (LoRA, "*.1.*.query", {"rank": 2, "alpha": 5})]),
     "both scalings": ("bert", [(LoRA, "*.query", {"rslora": True}), (LoRA, "*.value", {"rank": 2, "alpha": 7})]),
     "dropouts": ("bert", [(LoRA, "*.query", {"dropout": 0.1}), (LoRA, "*.value", {"dropout": 0.5})]),
     "embedding": ("bert", [(LoRA, ["*.word_embeddings", "*.query"], {"rank": 3})]),
@@ -273,14 +276,25 @@ def test_a_name_that_peft_would_take_for_two_is_not_given_to_it(tiny, tmp_path):
     assert config_of(tmp_path)["peft_type"] == "LORAKIT"
 
 
-def test_alpha_and_rank_are_those_of_now(build, logits, tiny, tmp_path):
-    model = adapted(build["bert"](), [(LoRA, "*.query", {"rank": 4})], tiny)
-    for adapter in adapters(model).values():
-        adapter.alpha = 40.0
+def test_a_name_that_ends_in_another_has_a_rank_of_its_own(tmp_path):
+    model = nn.ModuleDict({"q": nn.Linear(6, 6), "a": nn.ModuleDict({"q": nn.Linear(6, 6)})})
+    for name, rank in (("a.q", 3), ("q", 2)):
+        adapt(model, LoRA, name, rank=rank)
     save(model, tmp_path)
-    assert config_of(tmp_path)["lora_alpha"] == 40.0
+    config = config_of(tmp_path)
+    assert {name: dialect.rank_and_alpha(config, name)[0] for name in ("q", "a.q")} == {"q": 2, "a.q": 3}
+
+
+@pytest.mark.parametrize("more", [[], [(BitFit, "*.value", {})]], ids=["in PEFT's words", "in our own"])
+def test_alpha_is_that_of_now(more, build, logits, tiny, tmp_path):
+    model = adapted(build["bert"](), [(LoRA, "*.query", {"rank": 4}), *more], tiny)
+    for adapter in adapters(model).values():
+        if isinstance(adapter, LoRA):
+            adapter.alpha = 40.0
+    save(model, tmp_path)
     fresh = build["bert"]()
     load(fresh, tmp_path)
+    assert adapters(fresh)["bert.encoder.layer.0.attention.self.query"].alpha == 40
     assert torch.equal(logits(fresh), logits(model))
 
 
@@ -369,3 +383,34 @@ def test_what_is_no_adapter_is_not_saved(build, tiny, tmp_path):
     with pytest.raises(FileExistsError, match="is a file; give a folder"):
         save(adapted(build["bert"](), [(LoRA, "*.query", {})], tiny), tmp_path / "file")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+NAMES = ["query", "a.query", "a.subquery", "h.0.query", "h.1.query.query", "h.10.q", "blocks.2.h.1.query", "head.query"]
+WHERE = [
+    {"target_modules": ["query"]},
+    {"target_modules": ["a.query", "q"]},
+    {"target_modules": r"(.*\.)?[ah]\.(\d+\.)?query"},
+    {"target_modules": ["query", "q"], "exclude_modules": ["a.query"]},
+    {"target_modules": ["query", "q"], "exclude_modules": r"h\..*"},
+    {"target_modules": ["query"], "modules_to_save": ["head", "a"]},
+    {"target_modules": ["query", "q"], "layers_to_transform": [1, 10]},
+    {"target_modules": ["query", "q"], "layers_to_transform": 1, "layers_pattern": "h"},
+    {"target_modules": ["query", "q"], "layers_to_transform": [2, 1], "layers_pattern": ["blocks", "h"]},
+    {"target_modules": ["query"], "layers_to_transform": []},
+]
+
+
+@pytest.mark.parametrize("where", WHERE, ids=str)
+def test_a_configuration_means_the_layers_it_means_to_peft(where):
+    config = peft.LoraConfig(**where)
+    expected = [name for name in NAMES if check_target_module_exists(config, name)]
+    assert dialect.targeted(where, NAMES) == expected
+
+
+@pytest.mark.parametrize(
+    "patterns", [{"query": 1}, {"a.query": 1, "query": 2}, {"^query": 1, r"h\.\d+\.q(uery)?": 2}, {"q": 1}]
+)
+def test_a_pattern_means_the_layers_it_means_to_peft(patterns):
+    config = {"r": 8, "lora_alpha": 16, "rank_pattern": patterns, "alpha_pattern": {}}
+    expected = [patterns.get(get_pattern_key(patterns, name), 8) for name in NAMES]
+    assert [dialect.rank_and_alpha(config, name)[0] for name in NAMES] == expected

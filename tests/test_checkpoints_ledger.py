@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def put(key, value):
 
 NAN, ZEROS = torch.tensor([[float("nan")] * 16] * 4), torch.zeros
 TENSORS = {
-    "missing B": (drop(f"{KEY}.lora_B.weight"), rf"{QUERY}: 'B'|{QUERY}: the file has no B"),
+    "missing B": (drop(f"{KEY}.lora_B.weight"), rf"{QUERY}: the file has no B"),
     "missing layer": (
         drop(f"{KEY}.lora_A.weight", f"{KEY}.lora_B.weight"),
         rf"{QUERY}: target_modules names it, and the file has no A and B for it",
@@ -169,6 +170,13 @@ def test_every_problem_is_named_at_once(tiny, folder):
     assert all(part in said for part in (f"{QUERY}.A holds NaN", "classifier.bias: modules_to_save", "stray: no place"))
 
 
+def test_a_file_without_a_layer_is_no_adapter(tiny, folder):
+    rewritten(folder, lambda tensors: [tensors.pop(key) for key in list(tensors) if "lora" in key], target_modules=None)
+    refuses(tiny.bert(), folder, "the file adapts no layer")
+    with pytest.raises(ValueError, match=r"adapts no layer; its names are \['classifier.bias', 'classifier.weight'\]"):
+        read_peft(folder)
+
+
 def test_what_a_file_lacks_can_be_told(tiny, folder):
     rewritten(folder, use_rslora=None, lora_alpha=None)
     with pytest.raises(ValueError, match="use_rslora is not there"):
@@ -206,15 +214,21 @@ def test_another_base_model(tiny, folder):
 
 
 def test_another_name_of_the_base_alone_is_a_warning(tiny, folder):
-    rewritten(folder, base_model_name_or_path="someone/bert")
+    rewritten(folder, base_model_name_or_path="someone/bert-large")
     model = tiny.bert()
     model.config._name_or_path = "/home/me/bert"
-    with pytest.warns(UserWarning, match="was made for 'someone/bert', and this model is '/home/me/bert': every shape"):
+    match = "was made for 'someone/bert-large', and this model is '/home/me/bert': every shape"
+    with pytest.warns(UserWarning, match=match):
         load(model, folder)
+    moved = tiny.bert()
+    moved.config._name_or_path = "/elsewhere/bert-large"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(moved, folder)
     broken = rewritten(folder, drop("base_model.model.classifier.bias"))
     other = tiny.bert()
     other.config._name_or_path = "/home/me/bert"
-    refuses(other, broken, r"does not fit this model \(made for 'someone/bert', and this model is")
+    refuses(other, broken, r"does not fit this model \(made for 'someone/bert-large', and this model is")
 
 
 def test_a_new_head_that_the_file_does_not_bring(tiny, tmp_path):

@@ -45,11 +45,12 @@ class Model(torch.nn.Module):
         return {name: delta if name == "out" else delta.T for name, delta in added.items()}
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "as before torch 1.6"])
 @pytest.mark.parametrize("wrapper", [None, "model_state_dict"])
-def test_loralib(wrapper, tmp_path):
+def test_loralib(wrapper, zipped, tmp_path):
     model = Model().train()
-    state = loralib.lora_state_dict(model)
-    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "a.pt")
+    state = {wrapper: loralib.lora_state_dict(model), "epoch": 3} if wrapper else loralib.lora_state_dict(model)
+    torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     found = read_loralib(tmp_path / "a.pt", alpha=3, parts=(True, False, True))
     expected = model.expected()
     assert found.keys() == expected.keys()
@@ -199,10 +200,10 @@ def test_read_peft_has_a_ledger_of_its_own(tiny, tmp_path):
     save(model, tmp_path)
     read_peft(tmp_path)
     config, prefix = json.loads((tmp_path / "adapter_config.json").read_text()), "base_model.model."
-    for key, match in (("a.lora_A.weight", r"a: there is \['A'\] and no B"), ("b", "b: nothing is known by this name")):
-        save_file({prefix + key: drawn(2, 6)}, tmp_path / "adapter_model.safetensors")
-        with pytest.raises(ValueError, match=match):
-            read_peft(tmp_path)
+    save_file({f"{prefix}a.lora_A.weight": drawn(2, 6), f"{prefix}b": drawn(2)}, tmp_path / "adapter_model.safetensors")
+    match = r"cannot be read:\n  b: nothing is known by this name\n  a: there is \['A'\] and no B"
+    with pytest.raises(ValueError, match=match):
+        read_peft(tmp_path)
     pair = {f"{prefix}a.lora_A.weight": drawn(2, 6), f"{prefix}a.lora_B.weight": drawn(5, 2)}
     save_file(pair | {f"{prefix}classifier.bias": drawn(2)}, tmp_path / "adapter_model.safetensors")
     assert list(read_peft(tmp_path)) == ["a"]
@@ -269,6 +270,14 @@ def test_which_way_round_a_full_model_is_stored(tiny, tmp_path):
     other = {key.removeprefix("transformer."): tensor for key, tensor in before.state_dict().items()}
     for name, delta in from_full(other, bare, model=before).items():
         close(delta, expected[f"transformer.{name}"])
+
+
+def test_a_full_fine_tune_in_another_precision():
+    before = {"x.weight": drawn(3, 4).bfloat16().float(), "y.weight": drawn(2, 2).bfloat16().float()}
+    after = {"x.weight": (before["x.weight"] * 2).bfloat16(), "y.weight": before["y.weight"].bfloat16()}
+    found = from_full(before, after, transposed=())
+    assert list(found) == ["x"]
+    close(found["x"], before["x.weight"])
 
 
 def test_full_models_that_do_not_belong_together():

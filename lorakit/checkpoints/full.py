@@ -50,7 +50,7 @@ def from_full(
     oriented = _orientation(model, transposed, after, before)
     alone = [f"{name}: in one of them only" for name in sorted(first.keys() ^ second.keys())]
     pairs = {name: {"before": first[name], "after": second[name]} for name in first if name in second}
-    changed = {name: words for name, words in pairs.items() if not words["before"].equal(words["after"])}
+    changed = {name: words for name, words in pairs.items() if not _same(**words)}
 
     def difference(name: str, words: Words) -> Delta:
         return _difference(oriented(name, words["before"]), oriented(name, words["after"]), rank)
@@ -58,10 +58,14 @@ def from_full(
     return each("this pair of models", changed, difference, alone)
 
 
+def _same(before: Tensor, after: Tensor) -> bool:
+    return before.shape == after.shape and bool((before == after).all())
+
+
 def _difference(before: Tensor, after: Tensor, rank: int | None) -> Delta:
     if before.shape != after.shape:
         raise ValueError(f"W is {tuple(before.shape)} before and {tuple(after.shape)} after")
-    precise = torch.promote_types(before.dtype, torch.float32)
+    precise = torch.promote_types(torch.promote_types(before.dtype, after.dtype), torch.float32)
     delta = after.detach().to(precise) - before.detach().to(precise)
     if not delta.isfinite().all():
         raise ValueError("ΔW holds NaN or infinity")

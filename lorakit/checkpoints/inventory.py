@@ -51,4 +51,4 @@ def sample(module: nn.Module, most: int = 32) -> list[float]:
     matrix = next(own, None)
     if matrix is None or matrix.is_meta:
         return []
-    return matrix.detach().flatten()[:: max(1, matrix.numel() // most)][:most].double().tolist()
+    return matrix.detach().flatten()[:: max(1, matrix.numel() // most)][:most].float().tolist()

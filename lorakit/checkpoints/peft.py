@@ -20,6 +20,7 @@ from lorakit.checkpoints.pairs import Words, each, pair, renormalised
 from lorakit.checkpoints.spelling import parse
 from lorakit.delta import Delta
 from lorakit.geometry import weight_of
+from lorakit.layers import few
 
 Base = nn.Module | Mapping[str, Tensor] | None
 
@@ -38,6 +39,8 @@ def read_peft(folder: str | Path, *, base: Base = None, assume: Mapping[str, Any
     if problems:
         raise ValueError(f"{folder} cannot be read:\n  " + "\n  ".join(problems))
     layers, rest = parse(tensors)
+    if not layers:
+        raise ValueError(f"{folder} adapts no layer; its names are {few(rest)}")
     unknown = [f"{key}: nothing is known by this name" for key in rest if not _accounted(config, key)]
     return each(folder, layers, lambda name, words: _delta(config, name, words, base), unknown)
 

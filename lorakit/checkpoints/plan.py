@@ -68,10 +68,8 @@ def _peft_plan(config: dict, tensors: Mapping[str, Tensor], own: Mapping[str, An
 
 def _lora(config: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor], own: section.Described | None) -> Wanted:
     """Of rank r/n and the same scale where it is one LoRA on n parts."""
-    method, more = own or (
-        methods.DoRA if config.get("use_dora") else LoRA,
-        {"dropout": config.get("lora_dropout") or 0.0},
-    )
+    plain = methods.DoRA if config.get("use_dora") else LoRA
+    method, more = own or (plain, {"dropout": config.get("lora_dropout") or 0.0})
     rank, alpha = dialect.rank_and_alpha(config, name)
     rslora, each = config["use_rslora"], rank // len(more.get("parts", [()]))
     if each != rank:

@@ -118,7 +118,8 @@ def _config(model: nn.Module, loras: Mapping[str, LoRA], **more: Any) -> dict[st
 def _alpha(lora: LoRA, rslora: bool) -> float:
     """α as the file counts it: for the rank of all parts together, and by the file's one scaling rule."""
     same = len(lora.A) == lora.rank and lora.rslora == rslora
-    return lora.alpha if same else dialect.alpha_for(lora.scale, len(lora.A), rslora)
+    alpha = lora.alpha if same else dialect.alpha_for(lora.scale, len(lora.A), rslora)
+    return int(alpha) if alpha == int(alpha) else alpha  # PEFT's own are whole numbers
 
 
 def _addressed(config: dict[str, Any], names: Mapping[str, nn.Module], loras: Mapping[str, LoRA]) -> bool:

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from lorakit.adapter import Adapter
 from lorakit.checkpoints import dialect, section
-from lorakit.checkpoints.inventory import own_state
 from lorakit.checkpoints.spelling import unblocked
 from lorakit.lora import LoRA
 
@@ -67,41 +64,10 @@ class WantedLoRA(Wanted):
         return "" if same else f"its scale is {adapter.scale:g} here and {scale:g} in the file"
 
     def values(self, adapter: Adapter) -> Mapping[str, Tensor]:
-        B = self.tensors["B"]
-        if B.shape == adapter.left.shape:
-            B = unblocked(B, adapter.rows, adapter.rank)
-        return {**self.tensors, "B": B}
-
-
-def complaints(name: str, wanted: Wanted, adapter: Adapter) -> tuple[list[str], dict[Tensor, Tensor]]:
-    """What is wrong with the values for `adapter`, and where each is to go: {its tensor: the file's}."""
-    own = own_state(adapter)
-    try:
-        values = wanted.values(adapter)
-    except (ValueError, KeyError) as error:
-        return [f"{name}: {error}"], {}
-    wrong = [f"{name}: the file has no {key}" for key in own.keys() - values.keys()]
-    wrong += [f"{name}: {type(adapter).__name__} has no {key}" for key in values.keys() - own.keys()]
-    both = own.keys() & values.keys()
-    wrong += [c for key in both if (c := misfit(f"{name}.{key}", values[key], own[key]))]
-    return sorted(wrong), {own[key]: values[key] for key in both}
-
-
-def misfit(name: str, value: Tensor, place: Tensor) -> str:
-    """Why `value` cannot be put into `place`; empty when it can."""
-    if value.shape != place.shape:
-        return f"{name} is {tuple(value.shape)} in the file and {tuple(place.shape)} here"
-    if value.is_floating_point() != place.is_floating_point():
-        return f"{name} is {value.dtype} in the file and {place.dtype} here"
-    return "" if value.isfinite().all() else f"{name} holds NaN or infinity"
-
-
-class Undrawn(TorchFunctionMode):
-    """Within it nothing is drawn at random: what is about to be overwritten needs no numbers, nor a seed."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        drawing = function in (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.bernoulli_)
-        return args[0] if drawing else function(*args, **(kwargs or {}))
+        B = self.tensors.get("B")
+        if B is None or B.shape == adapter.B.shape or B.shape != adapter.left.shape:
+            return self.tensors
+        return {**self.tensors, "B": unblocked(B, adapter.rows, adapter.rank)}
 
 
 def _said(described: section.Described) -> str:
