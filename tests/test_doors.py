@@ -36,7 +36,7 @@ OPEN_TO = {  # a room and the rooms whose doors are open to it; what those may e
     "analysis": {"delta", "assets"},  # assets know where a cache is; analysis cannot know where a ΔW came from
     "plots": {"analysis"},
     "widgets": {"plots", "layers", "modes"},  # α and rank turn a live model by its adapters
-    "inspecting": {"checkpoints", "plots"},  # a report on somebody's file
+    "inspecting": {"checkpoints", "plots", "models"},  # a report on somebody's file
 }
 ANYWHERE = {"lorakit", "__main__", "checks"}  # the front door, the command line, and what checks everything
 
