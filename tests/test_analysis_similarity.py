@@ -73,6 +73,14 @@ def test_angles_are_scipys(seed, near):
     np.testing.assert_allclose(similarity(a, b).angles, scipy.linalg.subspace_angles(U, V), atol=1e-6, rtol=1e-5)
 
 
+def test_an_angle_too_small_for_its_cosine_is_still_measured():
+    a = pair(3)
+    axes = torch.eye(18, dtype=torch.float64)[:2]
+    tilted = torch.stack([axes[0] + 1e-10 * torch.eye(18, dtype=torch.float64)[5], 0.8 * axes[1]])
+    flat, other = LowRank(a.left[:, :2], axes), LowRank(a.left[:, :2], tilted)
+    assert similarity(flat, other).angles[0] == pytest.approx(1e-10, rel=1e-4)  # 1 − cos is 5e-21
+
+
 @quick
 @given(seed=seeds)
 def test_symmetric_within_0_and_1_and_1_against_itself(seed):
