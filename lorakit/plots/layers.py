@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from lorakit.plots.panels import HEADLINES_TOP, Panels
 from lorakit.plots.style import SEQUENTIAL, drawn
 
+ROW, BETWEEN, BELOW, LONE_TOP = 36, 58, 52, 76  # pixels: a kind, between the two maps, under and over all
 WORTH_PRINTING = 24  # columns at most that leave room for a number in each cell
 
 
@@ -46,8 +47,9 @@ def layer_map(
     form  how numbers are written, as in plotly ("%" and "s" too)
     """
     tables = {"measured": values} | ({"by chance": null} if null else {})
-    panels = Panels(len(tables), columns=1, gap=(0, 0.3))
     layers, kinds = _sides(values)
+    inside = len(tables) * ROW * len(kinds) + (len(tables) - 1) * BETWEEN
+    panels = Panels(len(tables), gap=(0, BETWEEN / inside))
     cells = {name: _table(table, layers, kinds) for name, table in tables.items()}
     traces = [_cells(z, layers, kinds, form, panels.axes(n)) for n, z in enumerate(cells.values())]
     traces += [_frame(mark, layers, kinds, panels.axes(n)) for n in range(len(cells))] if mark else []
@@ -56,9 +58,9 @@ def layer_map(
     layout = panels.layout(*(panels.at(n, name if len(cells) > 1 else "", x, y) for n, name in enumerate(cells)))
     bar = {"thickness": 12, "outlinewidth": 0, "tickformat": form}
     layout["coloraxis"] = {"colorscale": SEQUENTIAL, "colorbar": bar, "showscale": not _printed(layers)}
-    layout["margin"] = {"t": HEADLINES_TOP if null else 76}
-    height = len(cells) * (34 * len(kinds) + 60) + 100
-    return drawn(traces, title, about, _words(values, null, title), height=height, **layout)
+    top = HEADLINES_TOP if null else LONE_TOP
+    layout |= {"margin": {"t": top, "b": BELOW}, "height": inside + top + BELOW}
+    return drawn(traces, title, about, _words(values, null, title), **layout)
 
 
 def _sides(values: Mapping[str, float]) -> tuple[list[str], list[str]]:

@@ -107,7 +107,7 @@ def _curve(runs: np.ndarray) -> dict:
 
 def _other(name: str, parameters: float, score: float) -> dict:
     marker = {"symbol": "diamond", "size": 12, "color": INK}
-    point = {"x": [parameters], "y": [score], "mode": "markers+text", "text": [name], "textposition": "bottom center"}
+    point = {"x": [parameters], "y": [score], "mode": "markers+text", "text": [name], "textposition": "top left"}
     return {"type": "scatter", **point, "name": name, "marker": marker, "showlegend": False}
 
 
@@ -166,7 +166,10 @@ def rank_report(report: RankReport, *, title: str = "The intrinsic rank, by ever
         {**row, "x": _seen(medians), "marker": diamond, "name": "median", **said},
     ]
     axis = {"type": "log", "title": {"text": "directions"}, "showgrid": True, "dtick": "D1" if max(medians) < 20 else 1}
-    alt = f"Median over {len(report.layers)} layers: " + ", ".join(f"{n} {m:.3g}" for n, m in zip(names, medians))
+    told = [
+        f"{n} {m:.3g}" + ("" if np.isnan(c) else f" ({c:.3g} by chance)") for n, m, c in zip(names, medians, chance)
+    ]
+    alt = f"Median over {len(report.layers)} layers: {', '.join(told)}"
     y = {"autorange": "reversed", "showgrid": True, "type": "category"}
     return drawn(traces, title, about, alt, xaxis=axis, yaxis=y, height=40 * len(names) + 180, margin={"t": LEGEND_TOP})
 

@@ -15,6 +15,7 @@ FEW = 100  # cells of a table that still has room for its numbers
 FLAT = 2.5  # times as wide as high: such tables stand below each other
 HOVER = "φ(%{y}, %{x}) = %{z:.3f}<br>by chance %{customdata[0]:.3f}, z %{customdata[1]:.1f}<extra></extra>"
 WHITE = "#ffffff"
+BETWEEN, BELOW = 58, 52  # pixels: from one row of panels to the next, and under the last
 
 
 def phi_map(
@@ -40,19 +41,16 @@ def phi_maps(
     shown.append((f"by chance, max(i, j)/{first.dimension}", first.null, first))
     i, j = first.phi.shape
     columns = 1 if j > FLAT * i else min(len(shown), 2 if len(shown) == 4 else 3)
-    panels = Panels(len(shown), columns, gap=(0.08, 0.24 / -(-len(shown) // columns)))
+    rows, each = -(-len(shown) // columns), 120 if columns == 1 else 260
+    inside = rows * each + (rows - 1) * BETWEEN
+    panels = Panels(len(shown), columns, gap=(0.08, BETWEEN / inside))
     traces = [_cells(z, one, panels.axes(n)) for n, (_, z, one) in enumerate(shown)]
     traces += [_outline(*mark, panels.axes(n)) for n in range(len(shown))] if mark else []
     axes = [panels.at(n, name, *_counts(z)) for n, (name, z, _) in enumerate(shown)]
     scale = {"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": {"thickness": 12, "outlinewidth": 0}}
-    height = panels.rows * (150 if columns == 1 else 260) + 130
-    layout = panels.layout(*axes) | {
-        "coloraxis": scale,
-        "showlegend": False,
-        "height": height,
-        "margin": {"t": HEADLINES_TOP},
-    }
-    return drawn(traces, title, about, _words(tables, mark), **layout)
+    layout = panels.layout(*axes) | {"coloraxis": scale, "showlegend": False}
+    margin, height = {"t": HEADLINES_TOP, "b": BELOW}, inside + HEADLINES_TOP + BELOW
+    return drawn(traces, title, about, _words(tables, mark), **layout, margin=margin, height=height)
 
 
 def _cells(z: np.ndarray, one: Similarity, axes: dict[str, str]) -> dict:

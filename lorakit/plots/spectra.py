@@ -51,11 +51,17 @@ def _measured_and_chance(name: str, n: int, values: np.ndarray, null, scale: flo
     around = {"x": np.concatenate([i, i[::-1]]), "y": np.concatenate([high, low[::-1]])}
     group = {"type": "scatter", **axes, "legendgroup": name}
     band = {**group, **around, "mode": "lines", "line": {"width": 0}, "fill": "toself", "hoverinfo": "skip"}
-    band |= {"fillcolor": translucent(colour), "name": f"{name}: by chance", "showlegend": first}
+    band |= {"fillcolor": translucent(colour), "name": "by chance", "legendgroup": "chance"}
+    band["showlegend"] = first and not n
     middle = {**group, "x": i, "y": null.mean / scale, "mode": "lines", "line": {"color": colour, "dash": "dot"}}
-    middle |= {"name": "by chance", "showlegend": False, "hovertemplate": "by chance %{y:.3f}<extra></extra>"}
+    middle |= {
+        "name": "by chance",
+        "legendgroup": "chance",
+        "showlegend": False,
+        "hovertemplate": "by chance %{y:.3f}<extra></extra>",
+    }
     line = {**group, "x": i, "y": values / scale, "name": name, "showlegend": first, "line": {"color": colour}}
-    line |= {"mode": "lines+markers" if len(i) <= 64 else "lines", "hovertemplate": "%{x}: %{y:.3f}"}
+    line |= {"mode": "lines+markers" if len(i) <= 16 else "lines", "hovertemplate": "%{x}: %{y:.3f}"}
     return [band, middle, line]
 
 
