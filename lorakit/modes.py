@@ -45,3 +45,5 @@ def settle(model: nn.Module) -> None:
         for child in module.children():
             if not any(True for _ in child.parameters()):
                 child.train(module.training)
+    for module in model.modules():  # transformers recomputes a block in train mode only; what is in it stays settled
+        module.training |= bool(getattr(module, "gradient_checkpointing", False))

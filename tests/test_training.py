@@ -359,6 +359,18 @@ def test_settle_trains_what_trains_and_rests_what_is_frozen():
     assert not model.bert.training
 
 
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable")
+def test_gradient_checkpointing_is_not_switched_off_by_resting_the_frozen():
+    model, data = classified(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5)
+    plain = train(classified(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5)[0], data, steps=3, **QUIET)
+    model.gradient_checkpointing_enable()
+    calls = []
+    model.bert.encoder.layer[0].attention.self.value.register_forward_hook(lambda *_: calls.append(1))
+    history = train(model, data, steps=3, **QUIET)
+    assert len(calls) == 6, "each block is computed once forward and once again backward"
+    np.testing.assert_array_equal(columns(history), columns(plain))
+
+
 def test_settle_keeps_dropout_where_everything_trains():
     model = bert()
     settle(model)
