@@ -208,13 +208,13 @@ def test_a_bad_jsonl_says_where(tmp_path, content, said):
         from_jsonl(tmp_path / "own.jsonl")
 
 
-@pytest.mark.parametrize(("encoding", "byte"), [("cp1252", "0xe9"), ("utf-16", "0xff")])
-def test_another_encoding_is_named_with_its_place_and_its_cure(tmp_path, encoding, byte):
-    (tmp_path / "own.csv").write_text("text,label\nfine,1\ncafé,0\n", encoding=encoding)
-    with pytest.raises(ValueError, match=f"line .: byte {byte} at .* encoding='{encoding}' is likely"):
+@pytest.mark.parametrize(("encoding", "place"), [("cp1252", "line 3: byte 0xe9"), ("utf-16", "line 1: byte 0xff")])
+def test_another_encoding_is_named_with_its_place_and_its_cure(tmp_path, encoding, place):
+    (tmp_path / "own.csv").write_text("text,label\nfine,1\ncafé,0\nbad,0\n", encoding=encoding)
+    with pytest.raises(ValueError, match=f"own.csv, {place} at .* encoding='{encoding}' is likely"):
         from_csv(tmp_path / "own.csv")
     own = from_csv(tmp_path / "own.csv", encoding=encoding)
-    assert {text for rows in rows_of(own).values() for text, _ in rows} == {"fine", "café"}
+    assert {text for rows in rows_of(own).values() for text, _ in rows} == {"fine", "café", "bad"}
 
 
 @pytest.mark.parametrize("pair", ["ab", ("a",), ("a", 1, 2)])
@@ -302,6 +302,7 @@ def test_no_sentence_stands_on_two_sides_of_any_task():
     assert [len(one.train) + len(one.validation) + len(one.test) for one in tasks] == [10072, 3431, 2979, 2969, 23694]
     movies = tasks[0]
     assert Counter(label for _, label in movies.train)[1] / len(movies.train) == pytest.approx(0.5, abs=0.01)
+    assert ("Effective but too tepid biopic", movies.labels.index("negative")) in movies.train + movies.test
     assert all((one.licence, one.citation, one.provenance) for one in tasks)
     assert not any("&amp;" in text or "&#" in text for text, _ in tasks[4].train)
 

@@ -51,7 +51,7 @@ def _command(asset, room):
     source = not asset.filename.endswith(".whl")
     kind = ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
     plainly = ["--quiet", "--no-deps", "--no-cache-dir", "--ignore-requires-python", *kind]
-    wanted = ["--require-hashes", "-r", str(room / "wanted.txt"), "-d", str(room)]
+    wanted = ["-r", str(room / "wanted.txt"), "-d", str(room)]
     return [sys.executable, "-m", PIP, "download", *plainly, *wanted]
 
 

@@ -24,6 +24,8 @@ FILES = {
 
 
 class Sentence(NamedTuple):
+    """One sentence, its mean rating in [-4, 4], where it comes from, and on which side it stands."""
+
     text: str
     rating: float
     corpus: str

@@ -17,6 +17,8 @@ from lorakit.delta import LowRank
 
 
 class Fit(NamedTuple):
+    """Mean squared error, and the prediction (B, outputs)."""
+
     loss: Tensor | None
     logits: Tensor
 
