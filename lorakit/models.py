@@ -91,7 +91,7 @@ def load_causal_lm(name="smollm2", *, dtype=torch.float32, device=None):
 def _load(kind, name, packaged, device, **options):
     """From the pinned package; where that cannot be had, from a hub; where neither answers, say the former."""
     try:
-        return _from(kind, packaged[name]() if name in packaged else name, device, options)
+        model, tokenizer = _from(kind, packaged[name]() if name in packaged else name, device, options)
     except Unavailable as nowhere:
         try:
             return _from(kind, HUB[name], device, options)
@@ -100,6 +100,8 @@ def _load(kind, name, packaged, device, **options):
     except OSError as error:
         built_in, said = ", ".join(packaged), str(error).splitlines()[0]
         raise OSError(f"{name!r} is not built in ({built_in}), and transformers has no such model: {said}") from error
+    model.config._name_or_path = HUB.get(name, name)  # what an adapter's file will name as its base: no cache's path
+    return model, tokenizer
 
 
 def _from(kind, source, device, options):

@@ -85,6 +85,7 @@ def test_the_built_in_encoder_loads_with_a_new_classifier_only(cached):
     for name, weight in BertModel.from_pretrained(cached, add_pooling_layer=False).state_dict().items():
         assert torch.equal(model.bert.state_dict()[name], weight), name
     assert tokenizer("a fine film")["input_ids"] == [2, 5, 6, 7, 3]
+    assert model.config._name_or_path == "sentence-transformers/all-MiniLM-L6-v2"  # not where this cache is
 
 
 def test_the_classifier_is_drawn_from_its_seed_and_nothing_else(cached):
