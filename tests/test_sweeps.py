@@ -217,11 +217,13 @@ class Stubborn(Exception):
 
 
 def fragile(rank, broken):
-    if rank == 1 and broken.exists():
+    if rank > 2 or not broken.exists():
+        return {"found": rank}
+    with broken.open("a") as file:
+        file.write(f"{rank} ")
+    if rank == 1:
         raise Stubborn("this", "that")
-    if rank == 2 and broken.exists():
-        raise ZeroDivisionError("two is bad")
-    return {"found": rank}
+    raise ZeroDivisionError("two is bad")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -236,6 +238,7 @@ def test_runs_that_raise_keep_no_other_from_running(tmp_path, jobs):
     notes = [note for error in raised.value.exceptions for note in error.__notes__]
     assert sum("in fragile" in note for note in notes) == 2, "where it happened"
     assert {note[:9] for note in notes} == {"in rank=1", "in rank=2"}
+    assert sorted(broken.read_text().split()) == ["1", "2"], "each is tried once a call"
     assert [row["found"] for row in done(settings, folder)] == [3, 4]
     broken.unlink()
     assert [row["found"] for row in quiet(run, settings, folder, jobs=jobs)] == [1, 2, 3, 4]
