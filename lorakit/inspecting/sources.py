@@ -27,7 +27,7 @@ def deltas_of(path: str, base: str | None = None, only: str = "*", **options: An
     try:
         found = read(path, **_for(Path(path), options))
     except (OSError, ValueError):
-        if base is None:
+        if base is None or not (Path(path).exists() or _built_in(path)):
             raise
         found = _with_base(path, base, options)
     chosen = {name: delta for name, delta in found.items() if fnmatchcase(name, only)}
@@ -85,6 +85,12 @@ def _from_file(path: str) -> Weights:
         return found if tuple(found.shape) == tuple(shape) else found.mT
 
     return weight
+
+
+def _built_in(name: str) -> bool:
+    from lorakit.models import CLASSIFIERS, DECODERS
+
+    return name in {*CLASSIFIERS, *DECODERS}
 
 
 def _is_name(source: str) -> bool:
