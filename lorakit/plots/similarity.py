@@ -44,7 +44,7 @@ def phi_maps(
     rows, each = -(-len(shown) // columns), 120 if columns == 1 else 260
     inside = rows * each + (rows - 1) * BETWEEN
     panels = Panels(len(shown), columns, gap=(0.08, BETWEEN / inside))
-    traces = [_cells(z, one, panels.axes(n)) for n, (_, z, one) in enumerate(shown)]
+    traces = [_cells(z, one, panels.axes(n)) for n, (_, z, one) in enumerate(shown) if z.size]
     traces += [_outline(*mark, panels.axes(n)) for n in range(len(shown))] if mark else []
     axes = [panels.at(n, name, *_counts(z)) for n, (name, z, _) in enumerate(shown)]
     scale = {"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": {"thickness": 12, "outlinewidth": 0}}
