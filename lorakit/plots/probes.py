@@ -18,24 +18,30 @@ def truncation_curve(found: Truncation, *, title: str | None = None, about: str 
     The band is the least and the most that the random ones gave, dotted lines are no ΔW and all of it. `form` is how
     a quality is written, as in Python: an accuracy by default.
     """
-    ranks, middle = found.ranks, found.null.mean(0)
-    around = {"x": np.concatenate([ranks, ranks[::-1]])}
-    around["y"] = np.concatenate([found.null.max(0), found.null.min(0)[::-1]])
-    band = {"type": "scatter", **around, "mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": FAINT}
-    line = {"type": "scatter", "x": ranks, "mode": "lines+markers"}
-    which = "without the top k" if found.tail else "the top k"
-    traces = [
-        {**band, "hoverinfo": "skip", "showlegend": False},
-        {**line, "y": middle, "name": "as many random directions", "line": {"color": GREY, "dash": "dot"}},
-        {**line, "y": found.quality, "name": which, "line": {"color": BLUE, "width": 3}, "marker": {"size": 8}},
-    ]
     title = title or ("What is left without the top k" if found.tail else "What the top k directions do alone")
-    ends = f"{found.quality[0]:{form}} at k = {ranks[0]}, {found.quality[-1]:{form}} at k = {ranks[-1]}"
-    alt = f"{title}: {ends}; random directions {middle.min():{form}} to {middle.max():{form}}"
-    x = {"title": {"text": "k"}, "dtick": max(1, int(np.ptp(ranks)) // 8)}
-    lines = _levels({"no ΔW": found.base, "all of ΔW": found.full}, form)
+    line = {"type": "scatter", "x": found.ranks, "y": found.quality, "mode": "lines+markers"}
+    line |= {"name": "without the top k" if found.tail else "the top k", "line": {"color": BLUE, "width": 3}}
+    ends = f"{found.quality[0]:{form}} at k = {found.ranks[0]}, {found.quality[-1]:{form}} at k = {found.ranks[-1]}"
+    alt = f"{title}: {ends}; no ΔW {found.base:{form}}"
+    if found.null.size:
+        alt += f"; as many random directions {found.null.min():{form}} to {found.null.max():{form}}"
+    x = {"title": {"text": "k"}, "dtick": max(1, int(np.ptp(found.ranks)) // 8)}
     y = {"title": {"text": "quality"}, "tickformat": form}
+    lines = _levels({"no ΔW": found.base, "all of ΔW": found.full}, form)
+    traces = [*_random_directions(found), line]
     return drawn(traces, title, about, alt, xaxis=x, yaxis=y, margin={"t": LEGEND_TOP}, **lines)
+
+
+def _random_directions(found: Truncation) -> list[dict]:
+    """The null: from its least to its most, and its mean; nothing where it was not asked for."""
+    if not found.null.size:
+        return []
+    k, most, least = found.ranks, found.null.max(0), found.null.min(0)
+    around = {"x": np.concatenate([k, k[::-1]]), "y": np.concatenate([most, least[::-1]])}
+    band = {"type": "scatter", **around, "mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": FAINT}
+    middle = {"type": "scatter", "x": k, "y": found.null.mean(0), "mode": "lines+markers"}
+    middle |= {"name": "as many random directions", "line": {"color": GREY, "dash": "dot"}}
+    return [{**band, "hoverinfo": "skip", "showlegend": False}, middle]
 
 
 def gradients(probe: GradientProbe, *, title: str = "What the gradient asks for", about: str = "") -> go.Figure:
