@@ -382,7 +382,8 @@ def test_frozen_dropout_drops_and_is_off_by_default():
     for on in (False, True):
         model, data = classified(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5)
         expected = float(model(**data[0]).loss.detach())
-        losses[on] = train(model, data, steps=1, frozen_dropout=on, **QUIET).loss[0]
+        options = {"frozen_dropout": True} if on else {}
+        losses[on] = train(model, data, steps=1, **options, **QUIET).loss[0]
     assert losses[False] == expected
     assert abs(losses[True] - expected) > 1e-3
 
@@ -476,7 +477,9 @@ def poisoned(at: int):
 
 def test_a_loss_that_is_not_a_number_stops_with_the_step():
     model, data = classified()
-    with pytest.raises(Diverged, match=r"not a number at step 3: the learning rate is likely too high") as caught:
+    with pytest.raises(
+        Diverged, match=r"the loss is not a number at step 3: the learning rate is likely too high"
+    ) as caught:
         train(model, data, steps=9, lr=1e-3, loss=poisoned(3), **QUIET)
     expected, _ = classified()
     until = train(expected, data, steps=9, lr=1e-3, loss=poisoned(99), on_step=lambda s: s.step < 2, **QUIET)
