@@ -89,13 +89,11 @@ class Prefix(Adapter):
         return self._causal(x, cache) if implied else None
 
     def _causal(self, x: Tensor, cache: Any) -> Tensor:
-        """(1, 1, T, length + cached + T): what sdpa leaves to its own causal flag, which would count a prefix as
-        the first tokens and hide the last ones."""
-        index, steps = self.base.layer_idx, x.shape[1]
-        past = 0 if cache is None else int(cache.get_seq_length(index))
-        wide = steps if cache is None else cache.get_mask_sizes(steps, index)[0]
-        ahead = self.keys.shape[1]
-        return torch.ones(1, 1, steps, ahead + wide, dtype=torch.bool, device=x.device).tril(ahead + past)
+        """(1, 1, T, length + T, or as wide as the cache): what sdpa leaves to its own causal flag, which would count
+        a prefix as the first tokens and hide the last ones. It does so for a sequence without a past alone."""
+        ahead, steps = self.keys.shape[1], x.shape[1]
+        wide = steps if cache is None else cache.get_mask_sizes(steps, self.base.layer_idx)[0]
+        return torch.ones(1, 1, steps, ahead + wide, dtype=torch.bool, device=x.device).tril(ahead)
 
 
 class _Prefixed:
