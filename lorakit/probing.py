@@ -1,8 +1,8 @@
 """From a model to the numbers that `lorakit.analysis` asks for: it takes callables, and these are they.
 
-    truncation           quality(model, evaluate)                    {layer: ΔW} → a number
-    gradient_probe       gradients(model, batches, "*.query", …)     {weight: ∂L/∂W} for each batch
-    intrinsic_dimension  in_subspace(make, batches, score, …)        (d, seed) → a score
+truncation           quality(model, evaluate)                    {layer: ΔW} → a number
+gradient_probe       gradients(model, batches, "*.query", …)     {weight: ∂L/∂W} for each batch
+intrinsic_dimension  in_subspace(make, batches, score, …)        (d, seed) → a score
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ def gradients(
         order = torch.arange(len(labels)) if shuffled is None else torch.randperm(len(labels), generator=generator)
         found = _gradients(model, weights, {**batch, "labels": labels[order]})
         yield {name: _oriented(layer, G) for (name, layer), G in zip(layers.items(), found, strict=True)}
+
+
+def averaged(gradients: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean over batches: one draw of chance, where the batches' labels are shuffled."""
+    batches = list(gradients)
+    return {name: torch.stack([batch[name] for batch in batches]).mean(0) for name in batches[0]}
 
 
 def in_subspace(

@@ -102,9 +102,10 @@ def test_the_menus_always_name_a_weight():
     menus.layer.value = "2"
     menus.matrix.value = "q"
     assert menus.name == "h.0.q"
-    menus.layer.value = "1"
+    menus = WeightMenus(["h.0.q", "h.1.q", "h.2.q", "h.1.v", "h.2.v"])
+    menus.layer.value = "2"
     menus.matrix.value = "v"
-    assert menus.name == "h.1.v", "a layer that has both stays"
+    assert menus.name == "h.2.v", "a layer that has both stays"
 
 
 def test_the_layer_explorer_shows_the_measure_its_null_and_one_spectrum():

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from lorakit import LoRA, adapt
 from lorakit.__main__ import main
+from lorakit.analysis import spectrum
 from lorakit.checkpoints import save
-from lorakit.delta import norm
+from lorakit.delta import LowRank, norm
 from lorakit.inspecting import as_text, deltas_of, figures, measured, page, weights_of
 from lorakit.inspecting.table import cells
 from lorakit.layers import deltas
@@ -97,6 +98,9 @@ def test_every_format_gives_the_same_numbers(written, tmp_path, capsys):
     assert found[2] == str(RANK)
     assert float(found[3]) == pytest.approx(np.linalg.norm(values), rel=5e-3)
     assert float(found[4].split()[0]) == pytest.approx((values**2).sum() / values[0] ** 2, abs=5e-3)
+    chance = spectrum(LowRank(ALPHA / RANK * B, A))
+    assert found[4].endswith(f"({chance.null_stable_rank.mean:.2f})")
+    assert found[5] == f"{chance.effective_rank:.2f} ({chance.null_effective_rank.mean:.2f})"
     assert said.err == ""
 
 
@@ -138,8 +142,9 @@ def test_names_from_a_file_are_text_on_the_page(tmp_path):
         (lambda p: (p / "empty").mkdir() or p / "empty", "no .safetensors"),
         (lambda p: saved(p / "m.safetensors", {"layers.0.q.weight": torch.zeros(4, 4)}), "no adapter in a format"),
         (lambda p: loralib(p / "no_alpha")[0], "alpha"),
+        (lambda p: alone(p / "alone.pt"), "layers.0.q: there is ['A'] and no B"),
     ],
-    ids=("nowhere", "garbage", "no pickle", "empty folder", "a whole model", "no alpha"),
+    ids=("nowhere", "garbage", "no pickle", "empty folder", "a whole model", "no alpha", "a factor alone"),
 )
 def test_a_bad_file_gets_one_line_and_code_2(make, said, tmp_path, capsys):
     assert main(["inspect", str(make(tmp_path))]) == 2
@@ -152,6 +157,12 @@ def test_a_bad_file_gets_one_line_and_code_2(make, said, tmp_path, capsys):
 
 def written(path, content):
     path.write_bytes(content)
+    return path
+
+
+def alone(path):
+    torch.save({"layers.0.q.lora_a.weight": factors(0)[0]}, path)
+    (path.parent / "adapter_config.json").write_text('{"lora_alpha": 8}')
     return path
 
 

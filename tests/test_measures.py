@@ -184,6 +184,7 @@ def test_gradients_fill_what_counts_and_stand_in_the_probes_order():
     assert list(dots.y) == ["1 b", "1 b", "0 a", "0 a"]
     filled = [colour != "rgba(128, 128, 128, 0)" for colour in dots.marker.color]
     assert filled == [True, False, False, False]
+    np.testing.assert_array_equal(dots.x, probe.singular_values[[1, 0]].ravel())
     assert list(ceiling.x) == [probe.ceiling[1, 0], probe.ceiling[0, 0]]
 
 

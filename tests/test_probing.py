@@ -7,7 +7,7 @@ from lorakit import LoRA, adapt, deltas
 from lorakit.analysis import gradient_probe, intrinsic_dimension, truncation
 from lorakit.data import planted
 from lorakit.geometry import weight_of
-from lorakit.probing import gradients, in_subspace, quality
+from lorakit.probing import averaged, gradients, in_subspace, quality
 
 
 @pytest.fixture
@@ -67,6 +67,13 @@ def test_shuffled_labels_are_the_same_labels_in_another_order(tiny):
     assert any(not torch.equal(first[name], straight[name]) for name in first)
     assert torch.equal(seen[0]["input_ids"], one["input_ids"])
     assert torch.equal(seen[0]["labels"].sort().values, one["labels"].sort().values)
+
+
+def test_one_draw_of_chance_is_the_mean_of_its_batches(tiny):
+    model, both = tiny.bert(), [batch(tiny, seed=seed) for seed in (0, 1)]
+    one, two = gradients(model, both, "*.query")
+    mean = averaged(gradients(model, both, "*.query"))
+    assert all(torch.allclose(mean[name], (one[name] + two[name]) / 2) for name in one)
 
 
 def test_a_pattern_that_matches_nothing(tiny):

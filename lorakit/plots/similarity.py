@@ -44,7 +44,7 @@ def phi_maps(
     rows, each = -(-len(shown) // columns), 120 if columns == 1 else 260
     inside = rows * each + (rows - 1) * BETWEEN
     panels = Panels(len(shown), columns, gap=(0.08, BETWEEN / inside))
-    traces = [_cells(z, one, panels.axes(n)) for n, (_, z, one) in enumerate(shown) if z.size]
+    traces = [_cells(z, one, panels.axes(n), columns <= 2) for n, (_, z, one) in enumerate(shown) if z.size]
     traces += [_outline(*mark, panels.axes(n)) for n in range(len(shown))] if mark else []
     axes = [panels.at(n, name, *_counts(z)) for n, (name, z, _) in enumerate(shown)]
     scale = {"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": {"thickness": 12, "outlinewidth": 0}}
@@ -53,9 +53,9 @@ def phi_maps(
     return drawn(traces, title, about, _words(tables, mark), **layout, margin=margin, height=height)
 
 
-def _cells(z: np.ndarray, one: Similarity, axes: dict[str, str]) -> dict:
+def _cells(z: np.ndarray, one: Similarity, axes: dict[str, str], wide: bool) -> dict:
     ends = {"colorscale": SEQUENTIAL, "zmin": 0, "zmax": 1}  # for whoever knows no coloraxis
-    numbers = {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}} if z.size <= FEW else {}
+    numbers = {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}} if z.size <= FEW and wide else {}
     room = {"x0": 1, "y0": 1, "xgap": 1, "ygap": 1}
     hover = {"customdata": np.stack([one.null, one.z], axis=-1).round(4), "hovertemplate": HOVER}
     return {"type": "heatmap", "z": z, **axes, **ends, "coloraxis": "coloraxis", **numbers, **room, **hover}
