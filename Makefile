@@ -2,6 +2,7 @@
 # make test   the whole suite: laws, oracles, lessons, browser        make test-quick   without the last two
 # make bench  lorakit beside PEFT and loralib on the same work        make lint         ruff and mypy
 # make fetch  fill the cache (ARGS=--all for every model and task)    make mutants      planted faults, all caught?
+# make wheel  a wheel beside the notebooks, to upload to a hosted notebook
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +11,7 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 
-.PHONY: lab test test-quick bench lint fetch mutants
+.PHONY: lab test test-quick bench lint fetch mutants wheel
 .DELETE_ON_ERROR:
 
 lab: $(STAMPS)/lab
@@ -31,6 +32,9 @@ bench: $(STAMPS)/test
 
 mutants: $(STAMPS)/test
 	$(BIN)/python tests/mutants.py $(ARGS)
+
+wheel: $(STAMPS)/lab
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir notebooks .
 
 lint: $(STAMPS)/test
 	$(BIN)/ruff check .
