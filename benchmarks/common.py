@@ -94,5 +94,6 @@ def heading(title: str) -> None:
 
 
 def verdict(value: float, bar: float | None) -> str:
-    """A ratio beside its bar, as "0.88 ≤ 0.94 ✓"."""
+    """A ratio, to the hundredth that it is good for, beside its bar: "0.88 ≤ 0.94 ✓"."""
+    value = round(value, 2)
     return f"{value:5.2f}" if bar is None else f"{value:5.2f} ≤ {bar:.2f} {'✓' if value <= bar else '✗'}"

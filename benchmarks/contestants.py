@@ -37,6 +37,7 @@ def contestants(place: Place) -> dict[str, Callable[[], nn.Module]]:
     """Builders of models that are ready for a training step."""
     return {
         "PEFT": lambda: _peft(place).train(),
+        "PEFT again": lambda: _peft(place).train(),  # its ratio to itself is what noise does
         "loralib": lambda: _loralib(place).train(),
         "lorakit LoRA": lambda: _lorakit(place, LoRA).train(),
         "lorakit FusedLoRA": lambda: _lorakit(place, FusedLoRA).train(),

@@ -68,9 +68,7 @@ def main(rounds: int, clock: Clock) -> None:
     ids = sentences(1, 128, 50000)
     large = Place(architecture("gpt2-medium", device="cpu"), ["*.c_attn"], r".*\.c_attn", "transformer.ln_f", False)
     batch = {"input_ids": ids, "labels": ids}
-    compare(
-        "GPT-2 medium, 1 × 128 tokens, c_attn", large, batch, {FUSED: 1.0, LESSONS: 1.0}, max(rounds // 2, 3), clock
-    )
+    compare("GPT-2 medium, 1 × 128 tokens, c_attn", large, batch, {FUSED: 1.0, LESSONS: 1.0}, rounds, clock)
 
 
 if __name__ == "__main__":

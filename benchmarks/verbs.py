@@ -58,6 +58,9 @@ def verbs(base: nn.Module, folders: list[Path]) -> dict[str, tuple[Pair, Pair]]:
         put(adapted)
         return adapted
 
+    def put(model: PeftModel) -> None:  # all or none, as ours
+        model.merge_adapter(safe_merge=True)
+
     def switch(model: PeftModel) -> None:
         model.load_adapter(second, "second")
         model.set_adapter("second")
@@ -78,13 +81,10 @@ def verbs(base: nn.Module, folders: list[Path]) -> dict[str, tuple[Pair, Pair]]:
             (lambda: ours(fresh()), lambda m: load(m, second)),
             (lambda: PeftModel.from_pretrained(fresh(), first), switch),
         ),
-        "merge": (
-            (lambda: trained(ours(alone()), 0), merge),
-            (lambda: trained(theirs(alone()), 0), lambda m: m.merge_adapter(safe_merge=True)),
-        ),
+        "merge": ((lambda: trained(ours(alone()), 0), merge), (lambda: trained(theirs(alone()), 0), put)),
         "unmerge": (
             (lambda: merged(trained(ours(alone()), 0), merge), unmerge),
-            (lambda: merged(trained(theirs(alone()), 0), lambda m: m.merge_adapter(safe_merge=True)), lambda m: m.unmerge_adapter()),
+            (lambda: merged(trained(theirs(alone()), 0), put), lambda m: m.unmerge_adapter()),
         ),
         "off and on": ((lambda: ours(fresh()), off), (lambda: theirs(fresh()), off_peft)),
     }
