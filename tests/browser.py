@@ -36,7 +36,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 180_000  # ms that anything may take on a machine shared by many
+PATIENCE = 180_000  # ms that a page may take on a machine shared by many
+LESSON = 1_200_000  # ms that a notebook, which may train a model, may take there
 
 # Every cell on the page, whether in sight or not; widgets saved with their notebook; no questions about news.
 SETTINGS = {
@@ -162,7 +163,7 @@ class Notebook:
     def run_all(self) -> list[str]:
         """Run every cell, wait for the last, and return the errors and warnings found in outputs."""
         self.start()
-        self.page.wait_for_function("() => window.finished")
+        self.page.wait_for_function("() => window.finished", timeout=LESSON)
         self.page.wait_for_function(DRAWN)
         return self.page.eval_on_selector_all(
             ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error'], "

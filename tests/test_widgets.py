@@ -116,13 +116,15 @@ def spoken(view, monkeypatch):
 @pytest.mark.skipif(
     int(ipywidgets.__version__.split(".")[0]) < 8, reason="ipywidgets 7 sends nothing where there is no kernel"
 )
-def test_an_update_is_one_message(monkeypatch):
+def test_an_update_is_one_redraw(monkeypatch):
     view = PlotlyView(HEAT)
     messages = spoken(view, monkeypatch)
     view.update(plots.spectrum([3, 2, 1]))
     view.update(view.figure)
-    assert len(messages) == 2, "the same figure may hold other numbers: it is sent again"
-    assert set(messages[0][0]["state"]) == {"wire", "still", "alt"}
+    states = [set(message["state"]) for message, _ in messages]
+    assert states[0] == {"wire", "alt"}, "what is drawn and what is said of it arrive together"
+    assert states[1] == {"still"}
+    assert states[2] == {"wire"}, "the same figure may hold other numbers: it is sent again"
     assert sum(map(len, messages[0][1])) + len(str(messages[0][0])) < 20_000
 
 
@@ -134,7 +136,7 @@ def test_the_name_for_screen_readers_follows_the_figure():
     view.update(HEAT, alt="mine")
     assert view.alt == "mine"
     assert 'aria-label="mine"' in view.still
-    assert "alt" not in str(view.wire["layout"].get("meta", "")), "plotly would draw everything anew"
+    assert "meta" not in view.wire["layout"], "plotly would draw everything anew"
 
 
 def test_plotly_is_sent_once_a_page(monkeypatch):

@@ -60,8 +60,12 @@ function numbers({ bytes, dtype, shape }) {
   return Array.from({ length: rows }, (_, i) => flat.subarray(i * columns, (i + 1) * columns));
 }
 
-function themed(layout, element) {
+function inkOf(element) {
   const { color, fontFamily } = getComputedStyle(element);
+  return { color, family: fontFamily };
+}
+
+function themed(layout, ink) {
   const clear = "rgba(0, 0, 0, 0)";
   return {
     paper_bgcolor: clear,
@@ -69,7 +73,7 @@ function themed(layout, element) {
     uirevision: "kept", // zoom and hidden traces survive a redraw
     autosize: true,
     ...layout,
-    font: { color, family: fontFamily, ...layout.font },
+    font: { ...ink, ...layout.font },
   };
 }
 
@@ -91,25 +95,36 @@ function render({ model, el }) {
   picture.setAttribute("role", "img");
   el.append(picture);
 
+  let started = false;
+  let ink = inkOf(el); // asked once a theme: asking at every redraw would have the page lay itself out
   const draw = () => {
     const { data, layout } = unpack(model.get("wire"));
     picture.setAttribute("aria-label", model.get("alt"));
     picture.style.height = `${layout.height ?? 360}px`;
-    if (started) return page.Plotly.react(picture, data, themed(layout, el), CONFIG);
-    picture.innerHTML = model.get("still");
+    if (started) page.Plotly.react(picture, data, themed(layout, ink), CONFIG);
   };
-  let started = false;
+  const drawStill = () => {
+    if (!started) picture.innerHTML = model.get("still");
+  };
   const start = () => {
     started = true;
+    ink = inkOf(el);
     picture.replaceChildren();
     draw();
+  };
+  const recolour = () => {
+    const before = ink.color;
+    ink = inkOf(el);
+    if (ink.color !== before) draw();
   };
   const view = { model, start };
 
   const resized = new ResizeObserver(() => started && el.clientWidth && page.Plotly.Plots.resize(picture));
-  const recoloured = new MutationObserver(() => requestAnimationFrame(draw));
+  const recoloured = new MutationObserver(() => requestAnimationFrame(recolour));
   model.on("change:wire", draw);
+  model.on("change:still", drawStill);
   draw();
+  drawStill();
   want(view);
   resized.observe(el);
   for (const root of [document.documentElement, document.body]) recoloured.observe(root, { attributes: true });

@@ -44,25 +44,23 @@ class PlotlyView(anywidget.AnyWidget):
     _served: ClassVar[set[str]] = set()
 
     def __init__(self, figure: go.Figure, *, alt: str | None = None, **kwargs) -> None:
-        super().__init__(**self._states(figure, alt), **kwargs)
+        spec, alt = figure.to_plotly_json(), alt or alt_text(figure)
+        super().__init__(wire=self._packed(spec), alt=alt, still=still(spec, alt), **kwargs)
         self.figure = figure
         self.on_msg(self._serve)
 
     def update(self, figure: go.Figure, *, alt: str | None = None) -> None:
-        """Show another figure, or the same one changed: one message, one redraw."""
-        self.figure = figure
+        """Show another figure, or the same one changed: one message, one redraw; the still follows after it."""
+        spec, alt = figure.to_plotly_json(), alt or alt_text(figure)
         with self.hold_sync():
-            for name, value in self._states(figure, alt).items():
-                setattr(self, name, value)
+            self.wire, self.alt = self._packed(spec), alt
+        self.figure, self.still = figure, still(spec, alt)
 
-    def _states(self, figure: go.Figure, alt: str | None) -> dict[str, Any]:
-        spec = figure.to_plotly_json()
-        alt = alt or alt_text(figure)
-        if isinstance(spec["layout"].get("meta"), dict):
-            spec["layout"]["meta"].pop("alt", None)  # plotly draws everything anew where `meta` changes
+    def _packed(self, spec: dict) -> dict[str, Any]:
         # The revision makes every update a change: the page compares buffers by reference, or not at all.
         wire = {"revision": next(self._revisions), "data": pack(spec["data"]), "layout": pack(spec["layout"])}
-        return {"wire": wire, "still": still(spec, alt), "alt": alt}
+        wire["layout"].pop("meta", None)  # holds the alt text; plotly would draw everything anew where it changes
+        return wire
 
     def _serve(self, _view: PlotlyView, content: dict, _buffers: list) -> None:
         """Answer a page that asks for plotly.js, once: a busy kernel finds the same question many times."""
