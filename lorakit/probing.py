@@ -43,7 +43,7 @@ def gradients(
     The model's own gradients and what trains in it are left as they are. Raises ValueError where nothing matches.
     """
     layers = _matching(model, [where] if isinstance(where, str) else list(where))
-    weights = [layer.weight for layer in layers.values()]
+    weights = [layer.get_parameter("weight") for layer in layers.values()]
     generator = torch.Generator().manual_seed(shuffled or 0)
     for batch in batches:
         labels = batch["labels"]

@@ -59,8 +59,8 @@ def figures(rows: Sequence[Row], about: str) -> Iterator[go.Figure]:
     ends = sorted(alive, key=lambda row: -row.spectrum.norm)
     chosen = {plots.short(row.name): row.spectrum for row in (ends[0], ends[-1])}
     yield plots.spectra(chosen, title="Spectra of the largest and the smallest ΔW", about=about)
-    yield from _beside_weights([row for row in alive if row.amplification], about)
-    yield from _beside_other([row for row in alive if row.similarity and row.similarity.phi.size], about)
+    yield from _beside_weights(alive, about)
+    yield from _beside_other(alive, about)
 
 
 def _counts(rows: list[Row], about: str) -> Iterator[go.Figure]:
@@ -71,24 +71,26 @@ def _counts(rows: list[Row], about: str) -> Iterator[go.Figure]:
 
 
 def _beside_weights(rows: list[Row], about: str) -> Iterator[go.Figure]:
-    if not rows:
+    amplified = {row.name: row.amplification for row in rows if row.amplification}
+    intruding = {row.name: row.intruders for row in rows if row.intruders}
+    if not amplified or not intruding:
         return
-    ratio = {row.name: row.spectrum.norm / row.amplification.weight_norm for row in rows}
+    ratio = {name: found.norm / found.weight_norm for name, found in amplified.items()}
     yield plots.layer_map(ratio, title="‖ΔW‖ / ‖W‖", about=about, form=".1%")
-    strongest = f"{about} · up to 8 directions of each"
-    yield plots.amplification({row.name: row.amplification for row in rows}, about=strongest)
-    most = max(rows, key=lambda row: row.intruders.counts(row.intruders.threshold).sum())
-    yield plots.intruders(most.intruders, about=f"{about} · {most.name}")
+    yield plots.amplification(amplified, about=f"{about} · up to 8 directions of each")
+    most = max(intruding, key=lambda name: intruding[name].counts(intruding[name].threshold).sum())
+    yield plots.intruders(intruding[most], about=f"{about} · {most}")
 
 
 def _beside_other(rows: list[Row], about: str) -> Iterator[go.Figure]:
-    if not rows:
+    shared = {row.name: row.similarity for row in rows if row.similarity and row.similarity.phi.size}
+    if not shared:
         return
-    first = {row.name: row.similarity.phi[0, 0] for row in rows}
-    null = {row.name: row.similarity.null[0, 0] for row in rows}
+    first = {name: found.phi[0, 0] for name, found in shared.items()}
+    null = {name: found.null[0, 0] for name, found in shared.items()}
     yield plots.layer_map(first, null=null, title="φ(1, 1)", about=about)
-    most = max(rows, key=lambda row: row.similarity.shared[-1, -1])
-    yield plots.phi_map(most.similarity, about=f"{about} · {most.name}, the layer that shares most")
+    most = max(shared, key=lambda name: shared[name].shared[-1, -1])
+    yield plots.phi_map(shared[most], about=f"{about} · {most}, the layer that shares most")
 
 
 def _figure(figure: go.Figure) -> str:
@@ -98,7 +100,7 @@ def _figure(figure: go.Figure) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     head, *body = cells(rows)
-    meanings = (meaning for _, meaning, _ in columns(rows))
+    meanings = (column.meaning for column in columns(rows))
     heads = "".join(f'<th title="{escape(m)}">{escape(h)}</th>' for h, m in zip(head, meanings))
     lines = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in body)
     return f"<table><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -60,7 +60,7 @@ def gradients(probe: GradientProbe, *, title: str = "What the gradient asks for"
     marker = {"color": colour, "size": 9, "line": {"color": BLUE, "width": 1.5}}
     bar = {"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3, "color": ORANGE}}
     named = f"the most by chance ({probe.calibrated_by})"
-    traces = [
+    traces: list[dict] = [
         {"type": "scatter", **dots, "marker": marker, "name": "σ of the gradient; filled: counts"},
         {"type": "scatter", "x": ceiling[:, 0], "y": labels, "mode": "markers", "marker": bar, "name": named},
     ]
@@ -159,7 +159,7 @@ def rank_report(report: RankReport, *, title: str = "The intrinsic rank, by ever
     said = {"hovertemplate": "%{y}: %{x:.3g}<br>%{customdata}"}
     diamond = {"symbol": "diamond", "size": 14, "color": BLUE}
     bar = {"symbol": "line-ns-open", "size": 20, "color": ORANGE, "line": {"width": 3, "color": ORANGE}}
-    traces = [
+    traces: list[dict] = [
         {
             "type": "scatter",
             "mode": "markers",
