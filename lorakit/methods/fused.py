@@ -5,7 +5,7 @@ With y (N, out), x (N, in), h = x·Aᵀ (N, rank) and g = ∂L/∂y:
     y = x·W₀ᵀ + b, then y += s·h·Bᵀ in place
     ∂L/∂h = s·g·B      ∂L/∂B = s·gᵀ·h      ∂L/∂A = (∂L/∂h)ᵀ·x      ∂L/∂x = g·W₀, then += (∂L/∂h)·A in place
 
-Autograd's own version of this writes three more arrays as large as y, and one as large as x. What is left are
+Autograd's own version of this writes four more arrays as large as y, and one as large as x. What is left are
 thin products, of which one side is `rank` wide: they run up to five times faster with the narrow side in rows
 of its own, which is why B and ∂L/∂B appear transposed below.
 """
