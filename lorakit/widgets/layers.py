@@ -20,6 +20,7 @@ MEASURES = {  # what the menu says: the field of a spectrum
     "participation ratio": "participation_ratio",
     "norm ‖ΔW‖": "norm",
 }
+FORMS = dict.fromkeys(MEASURES.values(), ".1f") | {"norm": ".2s"}
 
 
 class LayerExplorer(Explorer):
@@ -38,6 +39,8 @@ class LayerExplorer(Explorer):
         self.menus = WeightMenus(deltas)
         views = [PlotlyView(figure) for figure in self.figures()]
         super().__init__([self.measure, self.menus.matrix, self.menus.layer], views)
+        for view in views:
+            view.layout = W.Layout(width="100%")  # a map of layers is as wide as the page
 
     def figures(self) -> tuple[go.Figure, go.Figure]:
         """The map of the chosen measure with the chosen weight framed, and that weight's spectrum."""
@@ -45,7 +48,7 @@ class LayerExplorer(Explorer):
         values = {one: getattr(found, field) for one, found in self.spectra.items()}
         null = {one: getattr(found, f"null_{field}").mean for one, found in self.spectra.items() if field != "norm"}
         return (
-            layer_map(values, null=null, mark=name, title=self.measure.label, about=self._about),
+            layer_map(values, null=null, mark=name, title=self.measure.label, about=self._about, form=FORMS[field]),
             spectra({"ΔW": self.spectra[name]}, about=" · ".join(filter(None, [self._about, name]))),
         )
 
