@@ -18,8 +18,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from lorakit.delta import Delta, LowRank, dense
-from lorakit.geometry import expand, is_linear_map, project, stored_as, weight_of
+from lorakit.delta import Delta, LowRank
+from lorakit.geometry import expand, is_linear_map, project, stored_as
 
 
 class Adapter(nn.Module):
@@ -92,9 +92,9 @@ class WeightChange(Adapter):
         return out + expand(self.base, project(self.base, x, self.instead.right), self.instead.left).to(out.dtype)
 
     def merged(self) -> dict[str, Tensor]:
-        weight = weight_of(self.base).detach()
+        weight = self.base.get_parameter("weight").detach()
         precise = torch.promote_types(weight.dtype, torch.float32)
-        return {"weight": stored_as(self.base, weight.to(precise) + dense(self.delta().detach().to(precise)))}
+        return {"weight": weight.to(precise) + stored_as(self.base, self.delta().detach().to(precise))}
 
 
 def foreign_parameters(module: nn.Module) -> Iterator[nn.Parameter]:

@@ -12,6 +12,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lorakit.delta import Delta, dense
+
 
 def is_conv1d(layer: nn.Module) -> bool:
     """Whether this is transformers' Conv1D (GPT-2's dense layer), told without importing transformers."""
@@ -45,10 +47,10 @@ def weight_of(layer: nn.Module) -> Tensor:
     return weight.mT if _transposed(layer) else weight.flatten(1)
 
 
-def stored_as(layer: nn.Module, matrix: Tensor) -> Tensor:
-    """The inverse of `weight_of`: an (out, in) matrix in the layout that the layer stores."""
+def stored_as(layer: nn.Module, delta: Delta) -> Tensor:
+    """ΔW (out, in) as a matrix in the layout that the layer stores: a pair is multiplied out in that layout."""
     shape = cast(Tensor, layer.weight).shape
-    return matrix.mT.contiguous() if _transposed(layer) else matrix.reshape(shape)
+    return dense(delta.T if _transposed(layer) else delta).reshape(shape)
 
 
 def _transposed(layer: nn.Module) -> bool:

@@ -103,7 +103,7 @@ def _refuse_shared(model: nn.Module, found: Mapping[str, Adapter], untie: bool) 
         raise ValueError(f"these layers share one weight, and merging would change it for all: {ties}. {hint}")
 
 
-def _cast(name: str, adapter: Adapter) -> tuple[dict[str, Tensor], tuple[float, float, float]]:
+def _cast(name: str, adapter: Adapter) -> tuple[dict[str, Tensor], tuple[float, ...]]:
     """The merged parameters as the layer will store them, and (survived, largest, relative)."""
     if not adapter.enabled:
         raise ValueError(f"{name} is disabled: merging would switch it on. Leave `disabled` first")
@@ -112,12 +112,18 @@ def _cast(name: str, adapter: Adapter) -> tuple[dict[str, Tensor], tuple[float, 
     new = {key: value.detach().to(old[key].dtype) for key, value in exact.items()}
     if not all(tensor.isfinite().all() for tensor in new.values()):
         raise ValueError(f"{name} would hold NaN or infinity in {next(iter(new.values())).dtype}: nothing was merged")
+    rounded = any(new[key].dtype != exact[key].dtype for key in new)
+    return new, _lost(old, exact, new) if rounded else (1.0, 0.0, 0.0)
+
+
+def _lost(old: Mapping[str, Tensor], exact: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> tuple[float, ...]:
+    """(survived, largest, relative) of a cast to a narrower dtype."""
     wanted = torch.cat([(exact[key] - old[key]).flatten() for key in exact])
     error = torch.cat([(new[key] - exact[key]).flatten() for key in exact])
     moved = torch.cat([(new[key] != old[key]).flatten() for key in exact])
     survived = moved[wanted != 0].float().mean() if wanted.any() else torch.ones(())
     relative = error.norm() / wanted.norm() if wanted.any() else torch.zeros(())
-    return new, (float(survived), float(error.abs().max()), float(relative))
+    return float(survived), float(error.abs().max()), float(relative)
 
 
 def _install(base: nn.Module, new: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:

@@ -60,8 +60,8 @@ def test_merged_stores_the_sum_cast_once(make, where, dtype):
     precise = torch.promote_types(dtype, torch.float32)
     for name, layer in named_layers(model):
         if name in names:
-            delta = dense(change[name].to(precise))
-            delta = delta.T if make is gpt2 else delta
+            delta = change[name].to(precise)
+            delta = dense(delta.T if make is gpt2 else delta)  # in the layout that is stored
             assert layer.weight.dtype == dtype
             assert torch.equal(layer.weight, (old[name].to(precise) + delta).to(dtype))
 
