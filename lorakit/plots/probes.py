@@ -113,8 +113,8 @@ def _curve(runs: np.ndarray) -> dict:
 
 def _other(name: str, parameters: float, score: float) -> dict:
     marker = {"symbol": "diamond", "size": 12, "color": INK}
-    point = {"x": [parameters], "y": [score], "mode": "markers+text", "text": [name], "textposition": "top left"}
-    return {"type": "scatter", **point, "name": name, "marker": marker, "showlegend": False}
+    point = {"x": [parameters], "y": [score], "mode": "markers+text", "text": [name], "textposition": "bottom center"}
+    return {"type": "scatter", **point, "name": name, "marker": marker, "showlegend": False, "cliponaxis": False}
 
 
 def _interval(found: IntrinsicDimension) -> list[dict]:
