@@ -108,6 +108,13 @@ def test_the_menus_always_name_a_weight():
     assert menus.name == "h.2.v", "a layer that has both stays"
 
 
+def test_a_second_stack_is_on_the_menu():
+    menus = WeightMenus(["encoder.0.q", "decoder.0.q"])
+    assert menus.matrix.options == ("encoder.*.q", "decoder.*.q")
+    menus.matrix.value = "decoder.*.q"
+    assert menus.name == "decoder.0.q"
+
+
 def test_the_layer_explorer_shows_the_measure_its_null_and_one_spectrum():
     deltas = run(0, 3)
     explorer = LayerExplorer(deltas, about="tiny")

@@ -128,8 +128,23 @@ def test_a_weight_is_placed_by_its_layer_and_kind():
     assert plots.placed("bert.encoder.layer.3.attention.self.query") == ("3", "attention.self.query")
     assert plots.placed("h.11.attn.c_attn") == ("11", "attn.c_attn")
     assert plots.placed("classifier") == ("–", "classifier")
-    assert plots.short("bert.encoder.layer.3.attention.self.query") == "3 query"
-    assert plots.short("bert.encoder.layer.3.output.dense.weight") == "3 output.dense"
+
+
+def test_two_stacks_of_layers_do_not_hide_each_other():
+    names = ["encoder.layers.0.q", "encoder.layers.1.q", "decoder.layers.0.q", "head"]
+    assert plots.places(names[:2]) == {names[0]: ("0", "q"), names[1]: ("1", "q")}
+    assert list(plots.places(names).values())[2:] == [("0", "decoder.layers.*.q"), ("–", "head")]
+    (cells,) = plots.layer_map(dict(zip(names, (1.0, 2.0, 3.0, 4.0)))).data
+    assert np.isfinite(cells.z).sum() == 4
+
+
+def test_labels_are_brief_and_never_the_same():
+    stem = "bert.encoder.layer.3"
+    assert plots.labels([f"{stem}.attention.self.query"]) == ["3 query"]
+    own = [f"{stem}.attention.output.dense", f"{stem}.output.dense.weight"]
+    assert plots.labels(own) == ["3 attention.output.dense", "3 output.dense"]
+    two = ["encoder.0.q", "decoder.0.q"]
+    assert plots.labels(two) == two
 
 
 def test_layers_come_in_the_order_of_their_numbers():

@@ -54,10 +54,10 @@ def figures(rows: Sequence[Row], about: str) -> Iterator[go.Figure]:
     alive = [row for row in rows if row.spectrum.rank]
     if not alive:
         return
-    yield plots.layer_map({row.name: row.spectrum.norm for row in alive}, title="‖ΔW‖", about=about, form=".2s")
+    yield plots.layer_map({row.name: row.spectrum.norm for row in alive}, title="‖ΔW‖", about=about, form=".2g")
     yield from _counts(alive, about)
     ends = sorted(alive, key=lambda row: -row.spectrum.norm)
-    chosen = {plots.short(row.name): row.spectrum for row in (ends[0], ends[-1])}
+    chosen = dict(zip(plots.labels([ends[0].name, ends[-1].name]), (ends[0].spectrum, ends[-1].spectrum)))
     yield plots.spectra(chosen, title="Spectra of the largest and the smallest ΔW", about=about)
     yield from _beside_weights(alive, about)
     yield from _beside_other(alive, about)

@@ -5,7 +5,7 @@ and carries a sentence for those who cannot see it (`alt_text`).
 """
 
 from lorakit.plots.deltas import heatmap, spectrum, truncation
-from lorakit.plots.layers import layer_map, placed, short
+from lorakit.plots.layers import labels, layer_map, placed, places
 from lorakit.plots.learning import parameters, prediction, running_mean, training_curve
 from lorakit.plots.parts import parts
 from lorakit.plots.probes import gradients, intrinsic_dimension, rank_report, truncation_curve
@@ -21,16 +21,17 @@ __all__ = [
     "heatmap",
     "intrinsic_dimension",
     "intruders",
+    "labels",
     "layer_map",
     "parameters",
     "parts",
     "phi_map",
     "phi_maps",
     "placed",
+    "places",
     "prediction",
     "rank_report",
     "running_mean",
-    "short",
     "spectra",
     "spectrum",
     "training_curve",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,6 +12,7 @@ from lorakit.plots.panels import HEADLINES_TOP, Panels
 from lorakit.plots.style import SEQUENTIAL, drawn
 
 ROW, BETWEEN, BELOW, LONE_TOP = 36, 58, 52, 76  # pixels: a kind, between the two maps, under and over all
+NOWHERE = "–"  # the layer of a weight that stands in none
 WORTH_PRINTING = 24  # columns at most that leave room for a number in each cell
 
 
@@ -21,14 +22,34 @@ def placed(name: str) -> tuple[str, str]:
     The first number in a name is the layer's; a name without one stands in a layer of its own, "–".
     """
     found = re.search(r"(?:^|\.)(\d+)\.(.+)$", name)
-    return (found[1], found[2]) if found else ("–", name)
+    return (found[1], found[2]) if found else (NOWHERE, name)
 
 
-def short(name: str) -> str:
-    """A weight in few letters: "bert.encoder.layer.3.attention.self.query" → "3 query"; the layer comes first."""
-    layer, kind = placed(name.removesuffix(".weight"))
-    few = re.sub(r"^(self_attn|attention|attn|mlp|self)\.", "", kind.replace("attention.self.", ""))
-    return f"{layer} {few}" if layer != "–" else name
+def places(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """`placed` for all of them; where layers are numbered in several stacks, the kind says which: "encoder.*.q"."""
+    names = list(names)
+    stacks = {name: name[: -len(".".join(placed(name)))] for name in names if placed(name)[0] != NOWHERE}
+    several = len(set(stacks.values())) > 1
+    return {
+        name: _in_stack(placed(name), stacks[name]) if several and name in stacks else placed(name) for name in names
+    }
+
+
+def _in_stack(place: tuple[str, str], stack: str) -> tuple[str, str]:
+    layer, kind = place
+    return layer, f"{stack}*.{kind}"
+
+
+def labels(names: Iterable[str]) -> list[str]:
+    """Weights in few letters: "bert.encoder.layer.3.attention.self.query" → "3 query"; in full where two agree."""
+    names = list(names)
+    brief = [_brief(name.removesuffix(".weight")) for name in names]
+    return brief if len(set(brief)) == len(names) else names
+
+
+def _brief(name: str) -> str:
+    layer, kind = placed(name)
+    return name if layer == NOWHERE else f"{layer} {re.sub(r'^(attention.self|self_attn)[.]', '', kind)}"
 
 
 def layer_map(
@@ -52,7 +73,7 @@ def layer_map(
     panels = Panels(len(tables), gap=(0, BETWEEN / inside))
     cells = {name: _table(table, layers, kinds) for name, table in tables.items()}
     traces = [_cells(z, layers, kinds, form, panels.axes(n)) for n, z in enumerate(cells.values())]
-    traces += [_frame(mark, layers, kinds, panels.axes(n)) for n in range(len(cells))] if mark else []
+    traces += [_frame(*places(values)[mark], panels.axes(n)) for n in range(len(cells))] if mark else []
     y = {"type": "category", "showgrid": False, "autorange": "reversed"}
     x = {"type": "category", "title": {"text": "layer"}, "showgrid": False}
     layout = panels.layout(*(panels.at(n, name if len(cells) > 1 else "", x, y) for n, name in enumerate(cells)))
@@ -65,8 +86,8 @@ def layer_map(
 
 def _sides(values: Mapping[str, float]) -> tuple[list[str], list[str]]:
     """The layers there are, in order of their numbers, and the kinds in order of appearance."""
-    where = [placed(name) for name in values]
-    layers = sorted({layer for layer, _ in where}, key=lambda n: (n == "–", int(n) if n != "–" else 0))
+    where = places(values).values()
+    layers = sorted({layer for layer, _ in where}, key=lambda n: (n == NOWHERE, int(n) if n != NOWHERE else 0))
     return layers, list(dict.fromkeys(kind for _, kind in where))
 
 
@@ -77,9 +98,8 @@ def _printed(layers: list[str]) -> bool:
 
 def _table(values: Mapping[str, float], layers: list[str], kinds: list[str]) -> np.ndarray:
     z = np.full((len(kinds), len(layers)), np.nan)
-    for name, value in values.items():
-        layer, kind = placed(name)
-        z[kinds.index(kind), layers.index(layer)] = value
+    for name, (layer, kind) in places(values).items():
+        z[kinds.index(kind), layers.index(layer)] = values[name]
     return z
 
 
@@ -90,8 +110,7 @@ def _cells(z: np.ndarray, layers: list[str], kinds: list[str], form: str, axes: 
     return {"type": "heatmap", "z": z, "x": layers, "y": kinds, **axes, **scale, **text, **hover}
 
 
-def _frame(name: str, layers: list[str], kinds: list[str], axes: dict[str, str]) -> dict:
-    layer, kind = placed(name)
+def _frame(layer: str, kind: str, axes: dict[str, str]) -> dict:
     marker = {"symbol": "square-open", "size": 24, "color": "#ffffff", "line": {"width": 3}}
     point = {"x": [layer], "y": [kind], "mode": "markers", "marker": marker, "hoverinfo": "skip", "showlegend": False}
     return {"type": "scatter", **point, **axes}

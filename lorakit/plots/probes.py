@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lorakit.analysis import GradientProbe, IntrinsicDimension, RankReport, Truncation
-from lorakit.plots.layers import short
+from lorakit.plots.layers import labels
 from lorakit.plots.style import BLUE, CLEAR, COLOURS, FAINT, GREY, INK, LEGEND_TOP, ORANGE, drawn, reference_lines
 
 
@@ -51,21 +51,21 @@ def gradients(probe: GradientProbe, *, title: str = "What the gradient asks for"
     """
     names = probe.order()
     rows = [probe.names.index(name) for name in names]
-    labels = [short(name) for name in names]
+    weights = labels(names)
     values, ceiling = probe.singular_values[rows], probe.ceiling[rows]
     counts = np.repeat(probe.directions[rows], values.shape[1])
     above = (np.tile(np.arange(values.shape[1]), len(rows)) < counts).tolist()
-    dots = {"x": values.ravel(), "y": np.repeat(labels, values.shape[1]).tolist(), "mode": "markers"}
+    dots = {"x": values.ravel(), "y": np.repeat(weights, values.shape[1]).tolist(), "mode": "markers"}
     colour = [BLUE if yes else CLEAR for yes in above]
     marker = {"color": colour, "size": 9, "line": {"color": BLUE, "width": 1.5}}
     bar = {"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3, "color": ORANGE}}
     named = f"the most by chance ({probe.calibrated_by})"
     traces: list[dict] = [
         {"type": "scatter", **dots, "marker": marker, "name": "σ of the gradient; filled: counts"},
-        {"type": "scatter", "x": ceiling[:, 0], "y": labels, "mode": "markers", "marker": bar, "name": named},
+        {"type": "scatter", "x": ceiling[:, 0], "y": weights, "mode": "markers", "marker": bar, "name": named},
     ]
     x = {"title": {"text": "σ, loss per unit of the weight"}, "rangemode": "tozero", "showgrid": True}
-    alt = f"Directions above chance, most promising weight first: {_told(labels, probe.directions[rows])}"
+    alt = f"Directions above chance, most promising weight first: {_told(weights, probe.directions[rows])}"
     y = {"autorange": "reversed", "showgrid": True, "type": "category"}
     height = 22 * len(names) + 180
     return drawn(

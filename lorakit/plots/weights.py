@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lorakit.analysis import Amplification, Intruders
-from lorakit.plots.layers import short
+from lorakit.plots.layers import labels
 from lorakit.plots.panels import Panels, legend_above
 from lorakit.plots.style import BLUE, GREY, LEGEND_TOP, ORANGE, drawn
 
@@ -24,7 +24,7 @@ def amplification(
     The paper's factor ‖ΔW‖_F/‖UᵀWV‖_F and its null are in the hover text: large is what chance makes it.
     """
     named = dict(found) if isinstance(found, Mapping) else {"ΔW": found}
-    names, results = [short(name) for name in named], list(named.values())
+    names, results = labels(named), list(named.values())
     panels = Panels(2, columns=2, gap=(0.1, 0))
     left, right = panels.axes(0), panels.axes(1)
     columns = (

@@ -20,7 +20,7 @@ MEASURES = {  # what the menu says: the field of a spectrum
     "participation ratio": "participation_ratio",
     "norm ‖ΔW‖": "norm",
 }
-FORMS = dict.fromkeys(MEASURES.values(), ".1f") | {"norm": ".2s"}
+FORMS = dict.fromkeys(MEASURES.values(), ".1f") | {"norm": ".2g"}
 
 
 class LayerExplorer(Explorer):

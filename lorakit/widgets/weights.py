@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import ipywidgets as W
 
-from lorakit.plots import placed
+from lorakit.plots import places
 from lorakit.widgets.explorer import WHOLE
 
 
@@ -14,7 +14,7 @@ class WeightMenus:
     """`layer` and `matrix`, menus; `name` is the weight they stand at, always one of those given."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = {placed(name): name for name in names}
+        self._names = {place: name for name, place in places(names).items()}
         kinds = list(dict.fromkeys(kind for _, kind in self._names))
         self.matrix = W.Dropdown(options=kinds, description="matrix", style=WHOLE)
         self.layer = W.Dropdown(options=self._layers(kinds[0]), description="layer", style=WHOLE)
