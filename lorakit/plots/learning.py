@@ -91,14 +91,21 @@ def prediction(
         raise ValueError(f"one probability a label; given {len(labels)} labels and {len(values)} probabilities")
     words = ", ".join(f"{label} {value:.1%}" for label, value in zip(labels, values, strict=True))
     bar = {"type": "bar", "orientation": "h", "y": list(labels)}
-    number = {"texttemplate": "<b>%{x:.1%}</b>", "textposition": "outside", "cliponaxis": False}
-    bars = [{**bar, "x": values, "name": "adapted", "marker": {"color": BLUE}, **number}]
+    bars = [{**bar, "x": values, "name": "adapted", "marker": {"color": BLUE}}]
     if base is not None:
         hollow = {"color": CLEAR, "line": {"color": ORANGE, "width": 2.5}}
         bars.append({**bar, "x": np.asarray(base, dtype=float), "name": "base", "marker": hollow})
     probability = {"range": [0, 1], "tickformat": ".0%", "showgrid": True, "title": {"text": "probability"}}
     classes = {"showgrid": False, "autorange": "reversed"}  # the first class on top
-    layout = {"barmode": "overlay", "bargap": 0.35, "height": 250, "margin": {"t": LEGEND_TOP, "r": 72}}
+    place = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False}
+    numbers = [{**place, "y": label, "text": f"<b>{value:.1%}</b>"} for label, value in zip(labels, values)]
+    layout = {
+        "annotations": numbers,
+        "barmode": "overlay",
+        "bargap": 0.35,
+        "height": 250,
+        "margin": {"t": LEGEND_TOP, "r": 72},
+    }
     alt = f"The model says {words}"
     return drawn(bars, title, about, alt, xaxis=probability, yaxis=classes, **layout)
 

@@ -17,11 +17,10 @@ import numpy as np
 
 from lorakit.plots.style import COLOURS, FAINT, INK
 from lorakit.widgets.axes import Axis, square
-from lorakit.widgets.png import data_uri, painted
+from lorakit.widgets.marks import MARKS, extent
 from lorakit.widgets.wire import array
 
 WIDTH, HEIGHT = 640, 360
-GREYS = ((0, "#ffffff"), (1, "#000000"))
 MARGIN = {"l": 56, "r": 24, "t": 72, "b": 48}
 WORD = 6.5  # pixels of a character, to leave room for labels
 
@@ -75,95 +74,33 @@ def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float
     traces, references = panels[axes], [s for s in layout.get("shapes", ()) if s.get("yref") == axes[1]]
     xspec, yspec = (_spec(layout, name) for name in axes)
     shared = [t for (x, _), ts in panels.items() if x == axes[0] for t in ts]
-    x = Axis(xspec, [_extent(trace, "x") for trace in shared], left, right)
+    x = Axis(xspec, [extent(trace, "x") for trace in shared], left, right)
     levels = np.array([shape["y0"] for shape in references], dtype=float)
-    y = Axis(yspec, [_extent(trace, "y") for trace in traces] + [levels], bottom, top)
+    y = Axis(yspec, [extent(trace, "y") for trace in traces] + [levels], bottom, top)
     if "scaleanchor" in yspec:
         square(x, y)
     marks = [MARKS[trace.get("type", "scatter")](trace, x, y) for trace in traces]
-    names = [a for a in layout.get("annotations", ()) if a.get("yref") == axes[1]]
+    names = [_name(a, x, y) for a in layout.get("annotations", ()) if a.get("yref", "y") == axes[1]]
     lines = [_reference(shape, x, y) for shape in references]
-    named = [_text(x.stop, float(y(a["y"])) - 5, _plain(a["text"]), "end") for a in names]
-    return _ruled(x, y, bottom_most=xspec.get("anchor", "y") == axes[1]) + "".join(marks + lines + named)
+    return _ruled(x, y, bottom_most=xspec.get("anchor", "y") == axes[1]) + "".join(marks + lines + names)
 
 
 def _spec(layout: dict, name: str) -> dict:
     return layout.get(f"{name[0]}axis{name[1:]}", {})
 
 
-def _extent(trace: dict, side: str) -> np.ndarray:
-    """The range of one axis that a trace needs, or its words: room around data, feet and sides of bars."""
-    if trace.get("type") == "heatmap":
-        return np.array([-0.5, array(trace["z"]).shape["yx".index(side)] - 0.5])
-    values = array(trace.get(side, []))
-    if values.dtype.kind not in "iuf" or not len(values):
-        return values
-    low, high = np.nanmin(values), np.nanmax(values)
-    if trace.get("type") == "bar":
-        along = (side == "x") == (trace.get("orientation") == "h")
-        return np.array([min(low, 0), 1.05 * high]) if along else np.array([low - 0.5, high + 0.5])
-    room = 0.05 * (high - low or 1) if side == "y" or "markers" in trace.get("mode", "lines") else 0
-    return np.array([low - room, high + room])
-
-
-def _scatter(trace: dict, x: Axis, y: Axis) -> str:
-    points = np.column_stack([x(array(trace["x"])), y(array(trace["y"]))])
-    points = points[np.isfinite(points).all(axis=1)]
-    path, mode = " ".join(f"{a:.1f},{b:.1f}" for a, b in points), trace.get("mode", "lines")
-    if trace.get("fill") == "toself":
-        return f'<polygon points="{path}" fill="{trace.get("fillcolor", FAINT)}"/>'
-    line = {"color": trace["colour"], "width": 2} | trace.get("line", {})
-    marker = {"color": line["color"], "size": 6} | trace.get("marker", {})
-    stroke = f'stroke="{line["color"]}" stroke-width="{line["width"]}" opacity="{trace.get("opacity", 1)}"'
-    lines = f'<polyline points="{path}" fill="none" {stroke}/>' if "lines" in mode else ""
-    dot = f'r="{marker["size"] / 2}" fill="{marker["color"]}"'
-    dots = [f'<circle cx="{a:.1f}" cy="{b:.1f}" {dot}/>' for a, b in points if "markers" in mode]
-    return lines + "".join(dots)
-
-
-def _bar(trace: dict, x: Axis, y: Axis) -> str:
-    lying = trace.get("orientation") == "h"
-    across, along = (y, "x") if lying else (x, "y")
-    centres, values = across.numbers(array(trace["xy"[lying]])), array(trace[along])
-    sides, feet = (centres - 0.375, centres + 0.375), (np.zeros(len(values)), values)
-    (left, right), (low, high) = (feet, sides) if lying else (sides, feet)
-    corners = zip(x(left), x(right), y(low), y(high))
-    styles = zip(_each(trace, "color", len(values)), _each(trace, "line", len(values)))
-    return "".join(_rectangle(*corner, *style) for corner, style in zip(corners, styles))
-
-
-def _each(trace: dict, what: str, count: int) -> list[str]:
-    """The colour of each bar, or of the line around it: plotly has one for all, or a list."""
-    marker = {"color": trace["colour"]} | trace.get("marker", {})
-    colour = marker["color"] if what == "color" else marker.get("line", {}).get("color", "none")
-    return [colour] * count if isinstance(colour, str) else list(colour)
-
-
-def _rectangle(x0: float, x1: float, y0: float, y1: float, fill: str, stroke: str) -> str:
-    (left, right), (top, bottom) = sorted((x0, x1)), sorted((y0, y1))
-    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
-    return f'<rect x="{left:.1f}" y="{top:.1f}" {size} fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
-
-
-def _heatmap(trace: dict, x: Axis, y: Axis) -> str:
-    z = array(trace["z"]).astype(float)
-    low, high = trace.get("zmin", np.nanmin(z)), trace.get("zmax", np.nanmax(z))
-    pixels = painted(z, low, high, trace.get("colorscale", GREYS))
-    x0, x1, y0, y1 = x(-0.5), x(z.shape[1] - 0.5), y(-0.5), y(z.shape[0] - 0.5)
-    upright = pixels if y0 < y1 else pixels[::-1]
-    (left, right), (top, bottom) = sorted((x0, x1)), sorted((y0, y1))
-    place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
-    how = 'preserveAspectRatio="none" style="image-rendering: pixelated"'
-    return f'<image {place} {how} href="{data_uri(upright)}"/>'
-
-
-MARKS = {"scatter": _scatter, "bar": _bar, "heatmap": _heatmap}
-
-
 def _reference(shape: dict, x: Axis, y: Axis) -> str:
     height, colour = float(y(shape["y0"])), shape.get("line", {}).get("color", INK)
     across = f'x1="{x.start:.1f}" x2="{x.stop:.1f}" y1="{height:.1f}" y2="{height:.1f}"'
     return f'<line {across} stroke="{colour}" stroke-dasharray="2 3"/>'
+
+
+def _name(annotation: dict, x: Axis, y: Axis) -> str:
+    """A text at the right end of a height: beside the panel where it is anchored left, else on the line."""
+    (height,) = y([annotation["y"]])
+    beside = annotation.get("xanchor") == "left"
+    anchor, dx, dy = ("start", 8, 4) if beside else ("end", 0, -5)
+    return _text(x.stop + dx, height + dy, _plain(annotation["text"]), anchor)
 
 
 def _ruled(x: Axis, y: Axis, *, bottom_most: bool) -> str:
