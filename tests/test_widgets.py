@@ -1,6 +1,7 @@
 """What a widget computes and what it sends; what it looks like is for the browser to say."""
 
 import base64
+import re
 import time
 import zlib
 from types import SimpleNamespace
@@ -233,6 +234,34 @@ def test_a_still_names_what_it_shows_and_leaves_the_rest_out():
     words = {"".join(text.itertext()) for text in svg.iter(SVG + "text")}
     assert {"Training", "r = 8", "loss", "step", "accuracy", "W0 50.0%"} <= words
     assert drawn(go.Figure(go.Scatter3d(x=[1], y=[1], z=[1]))).get("role") == "img"
+
+
+ODD = {
+    "log": go.Figure(go.Scatter(x=[1, 10, 100], y=[1, 2, 0]), {"xaxis": {"type": "log"}, "yaxis": {"type": "log"}}),
+    "words": go.Figure(go.Heatmap(z=[[1, 2]], x=["a", "b"], y=["c"], colorscale="Viridis")),
+    "placed": go.Figure(go.Heatmap(z=[[1, None], [2, 3]], x=[1, 2], y=[8, 64], colorscale=[[0, "red"], [1, "blue"]])),
+    "sizes": go.Figure(go.Scatter(y=[1, 2], mode="markers", marker={"size": [4, 9], "color": [0.1, 0.9]}, name="a")),
+    "dates": go.Figure(go.Bar(x=np.array(["2021-06-17", "2021-06-18"], dtype="datetime64[D]"), y=[1, 2])),
+    "empty": go.Figure(go.Scatter(x=[], y=[])),
+    "no data": go.Figure(),
+    "other": go.Figure([go.Pie(values=[1, 2]), go.Histogram(x=[1, 2, 2])]),
+    "note": go.Figure(go.Scatter(y=[1]), {"annotations": [{"text": "hi", "xref": "paper", "yref": "paper", "y": 1}]}),
+    "spans": go.Figure(go.Scatter(y=[1, 2]), {"shapes": [{"type": "rect", "x0": 0, "x1": 1, "y0": 0, "y1": 1}]}),
+}
+
+
+@pytest.mark.parametrize("figure", ODD.values(), ids=ODD)
+def test_a_still_of_any_figure_is_a_picture(figure):
+    text = still(figure.to_plotly_json(), "odd")
+    assert ElementTree.fromstring(text).get("aria-label") == "odd"
+    marks = re.sub('href="[^"]*"', "", text)
+    assert not re.search(r'[" ,]-?\d{5}|nan|inf', marks), "a mark is off the page"
+
+
+def test_cells_stand_where_they_are_placed():
+    words = {text.text for text in drawn(ODD["placed"]).iter(SVG + "text")}
+    assert "80" in words
+    assert {"a", "b", "c"} <= {text.text for text in drawn(ODD["words"]).iter(SVG + "text")}
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.5, 63.5), (0.78, 0.84), (3, 3.0001), (-1e6, 2e7), (1, 0)])

@@ -19,7 +19,7 @@ class Axis:
     """
 
     def __init__(self, spec: dict, extents: Sequence[np.ndarray], start: float, stop: float) -> None:
-        self.spec = spec
+        self.spec, self.logarithmic = spec, spec.get("type") == "log"
         self.words = list(dict.fromkeys(str(v) for e in extents if e.dtype.kind in "UO" for v in e))
         first, last = spec.get("domain", (0, 1))
         self.start, self.stop = start + (stop - start) * first, start + (stop - start) * last
@@ -28,20 +28,25 @@ class Axis:
     def _ends(self, extents: Sequence[np.ndarray]) -> tuple[float, float]:
         if self.spec.get("range") is not None:
             return tuple(self.spec["range"])
-        low, high = (-0.5, len(self.words) - 0.5) if self.words else _span(extents)
+        low, high = (-0.5, len(self.words) - 0.5) if self.words else _span([self.numbers(e) for e in extents])
         low = min(low, 0) if self.spec.get("rangemode") == "tozero" else low
         return (high, low) if self.spec.get("autorange") == "reversed" else (low, high)
 
     def numbers(self, values: ArrayLike) -> np.ndarray:
         """The values as numbers on this axis: words by their order."""
         values = np.asarray(values)
-        if values.dtype.kind in "UO":
+        if self.words and values.dtype.kind not in "iuf":
             values = np.array([self.words.index(str(value)) for value in values])
-        return values.astype(float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log10(values.astype(float)) if self.logarithmic else values.astype(float)
 
     def __call__(self, values: ArrayLike) -> np.ndarray:
         """The pixels at which these values lie."""
-        share = (self.numbers(values) - self.low) / (self.high - self.low)
+        return self.pixels(self.numbers(values))
+
+    def pixels(self, numbers: ArrayLike) -> np.ndarray:
+        """The pixels of numbers that already count on this axis."""
+        share = (np.asarray(numbers) - self.low) / (self.high - self.low)
         return self.start + share * (self.stop - self.start)
 
     def ticks(self) -> list[tuple[float, str]]:
@@ -49,10 +54,11 @@ class Axis:
         if not self.spec.get("visible", True):
             return []
         if self.words:
-            return [(float(self(i)), word) for i, word in enumerate(self.words)]
-        return [(float(self(value)), self._label(value)) for value in round_numbers(self.low, self.high)]
+            return [(float(self.pixels(i)), word) for i, word in enumerate(self.words)]
+        return [(float(self.pixels(value)), self._label(value)) for value in round_numbers(self.low, self.high)]
 
     def _label(self, value: float) -> str:
+        value = 10.0**value if self.logarithmic else value
         if self.spec.get("showticklabels") is False:
             return ""
         return f"{value:.0%}" if self.spec.get("tickformat", "").endswith("%") else f"{value:g}"

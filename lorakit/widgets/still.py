@@ -71,7 +71,10 @@ def _svg(height: int, body: str, alt: str) -> str:
 def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float, ...]) -> str:
     """One pair of axes and what is drawn on it; panels on one x axis share its extent."""
     left, top, right, bottom = box
-    traces, references = panels[axes], [s for s in layout.get("shapes", ()) if s.get("yref") == axes[1]]
+    traces, references = (
+        panels[axes],
+        [s for s in layout.get("shapes", ()) if s.get("yref", "y") == axes[1] and "y0" in s],
+    )
     xspec, yspec = (_spec(layout, name) for name in axes)
     shared = [t for (x, _), ts in panels.items() if x == axes[0] for t in ts]
     x = Axis(xspec, [extent(trace, "x") for trace in shared], left, right)
@@ -80,7 +83,11 @@ def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float
     if "scaleanchor" in yspec:
         square(x, y)
     marks = [MARKS[trace.get("type", "scatter")](trace, x, y) for trace in traces]
-    names = [_name(a, x, y) for a in layout.get("annotations", ()) if a.get("yref", "y") == axes[1]]
+    names = [
+        _name(a, x, y)
+        for a in layout.get("annotations", ())
+        if a.get("yref", "y") == axes[1] and a.get("y") is not None
+    ]
     lines = [_reference(shape, x, y) for shape in references]
     return _ruled(x, y, bottom_most=xspec.get("anchor", "y") == axes[1]) + "".join(marks + lines + names)
 
@@ -135,7 +142,8 @@ def _legend(spec: dict, left: float, y: float) -> str:
 
 def _colour(trace: dict) -> str:
     marker = trace.get("marker", {})
-    return marker.get("line", {}).get("color") or marker.get("color") or trace.get("line", {}).get("color", INK)
+    found = marker.get("line", {}).get("color"), marker.get("color"), trace.get("line", {}).get("color")
+    return next((colour for colour in found if isinstance(colour, str)), INK)
 
 
 def _words(spec: dict) -> str:
