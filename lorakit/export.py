@@ -129,9 +129,8 @@ def table(figure: go.Figure) -> Iterator[tuple]:
 
 
 def _points(trace: Any) -> Iterator[tuple]:
-    x, y = (None if values is None else np.asarray(values) for values in (trace.x, trace.y))
-    x = np.arange(len(y)) if x is None else x
-    y = np.arange(len(x)) if y is None else y
+    x = np.arange(len(trace.y)) if trace.x is None else np.asarray(trace.x)
+    y = np.arange(len(x)) if trace.y is None else np.asarray(trace.y)
     return zip(x.tolist(), y.tolist(), [""] * len(x), strict=True)
 
 

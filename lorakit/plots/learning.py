@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import plotly.graph_objects as go
@@ -39,12 +39,12 @@ def training_curve(
     number, mean = np.arange(1, len(loss) + 1), running_mean(loss, smoothing)
     alt = f"Training loss, smoothed, from {mean[0]:.2f} to {mean[-1]:.2f}" if len(mean) else "No loss yet"
     faint, bold = {"color": GREY, "width": 1}, {"color": BLUE, "width": 3}
-    curves = [
+    curves: list[dict[str, Any]] = [
         {"type": "scatter", "x": number, "y": loss, "name": "each batch", "line": faint, "opacity": 0.6},
         {"type": "scatter", "x": number, "y": mean, "name": "smoothed", "line": bold},
     ]
-    steps = {"title": {"text": "step"}, "range": [0, total + 1] if total else None}
-    layout = {"yaxis": {"title": {"text": "loss"}, "rangemode": "tozero"}, "margin": {"t": LEGEND_TOP}}
+    steps: dict[str, Any] = {"title": {"text": "step"}, "range": [0, total + 1] if total else None}
+    layout: dict[str, Any] = {"yaxis": {"title": {"text": "loss"}, "rangemode": "tozero"}, "margin": {"t": LEGEND_TOP}}
     if validation or references:
         curves.append(_measured(validation or {}))
         layout |= _accuracy_below(layout["yaxis"], references)

@@ -79,7 +79,8 @@ def alphas(model: nn.Module) -> dict[str, float]:
 @contextmanager
 def scaled(model: nn.Module, factor: float) -> Iterator[nn.Module]:
     """Within it every α of the model is `factor` times its own; after it, its own again, whatever happened."""
-    found, trained = adapters(model), alphas(model)
+    trained = alphas(model)
+    found: dict[str, Any] = dict(adapters(model))
     try:
         for name, alpha in trained.items():
             found[name].alpha = alpha * factor

@@ -25,8 +25,7 @@ def painted(values: np.ndarray, low: float, high: float, scale: Sequence[tuple[f
 def rgba(colour: str) -> tuple[float, float, float, float]:
     """The four channels, 0–255, of "#rrggbb", "rgb(…)" or "rgba(…)"; a grey for a colour by name."""
     if colour.startswith("#"):
-        red, green, blue = bytes.fromhex(colour[1:])
-        return red, green, blue, 255
+        return *bytes.fromhex(colour[1:]), 255
     if "(" not in colour:
         return 128, 128, 128, 255
     red, green, blue, *alpha = (float(part) for part in colour[colour.index("(") + 1 : -1].split(","))

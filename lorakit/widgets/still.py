@@ -48,7 +48,7 @@ def still(spec: dict, alt: str) -> str:
 
 def stacked(stills: Sequence[str], alt: str) -> str:
     """Several stills, one below the other, as one."""
-    heights = [int(re.search(r' height="(\d+)"', picture)[1]) for picture in stills]
+    heights = [int(re.findall(r' height="(\d+)"', picture)[0]) for picture in stills]
     tops = [sum(heights[:i]) for i in range(len(stills))]
     placed = (f'<g transform="translate(0 {top})">{still}</g>' for top, still in zip(tops, stills))
     return _svg(sum(heights), "".join(placed), alt)

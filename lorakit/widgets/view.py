@@ -70,7 +70,7 @@ class PlotlyView(anywidget.AnyWidget):
             self.send({"library": page}, buffers=[_library()])
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return {**data, "text/plain": self.alt, "image/svg+xml": self.still}, metadata
 
 
