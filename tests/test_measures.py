@@ -16,7 +16,7 @@ from lorakit.analysis import (
     truncation,
 )
 from lorakit.delta import LowRank
-from lorakit.plots.panels import Panels
+from lorakit.plots.panels import Panels, logarithmic
 
 ABOUT = "a tiny model · rank 3 · seed 0"
 
@@ -83,7 +83,7 @@ def test_phi_stands_beside_its_null_in_the_same_colours():
     measured, chance = figure.data
     np.testing.assert_array_equal(measured.z, PHI.phi)
     np.testing.assert_array_equal(chance.z, PHI.null)
-    assert (measured.x0, measured.y0) == (1, 1)
+    assert (list(measured.y), list(measured.x)) == ([1, 2, 3], [1, 2, 3, 4, 5])
     assert measured.coloraxis == chance.coloraxis == "coloraxis"
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 1)
     assert figure.layout.yaxis.autorange == "reversed"
@@ -226,6 +226,16 @@ def test_the_report_draws_every_layer_the_median_and_chance():
     assert np.isnan(chance.x[list(chance.y).index("rank")])
     drawn = [x for x, y in zip(each.x, each.y) if y == "stable rank"]
     np.testing.assert_array_equal(drawn, answer.value)
+
+
+def test_a_logarithmic_axis_holds_what_is_above_zero():
+    axis = logarithmic([0.1, np.nan, 0, 100.0], title="x")
+    low, high = axis["range"]
+    assert (axis["type"], axis["title"]) == ("log", "x")
+    assert -2 < low < -1
+    assert 2 < high < 3
+    low, high = logarithmic([10.0])["range"]
+    assert low < 1 < high
 
 
 def test_panels_fill_the_figure_and_do_not_overlap():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import log10
 from typing import Any
 
 from lorakit.plots.style import INK
@@ -40,6 +42,13 @@ class Panels:
 def legend_above(height: int) -> dict[str, Any]:
     """The legend of a figure that high, in pixels, between its subtitle and the names of its panels."""
     return {"legend": {"yref": "container", "yanchor": "top", "y": 1 - 62 / height}, "margin": {"t": BOTH_TOP}}
+
+
+def logarithmic(values: Iterable[float], **axis: Any) -> dict[str, Any]:
+    """A logarithmic axis that holds those of the values that are above 0, with a little room at both ends."""
+    seen = [log10(value) for value in values if value > 0] or [0.0]
+    room = 0.06 * (max(seen) - min(seen)) or 0.5
+    return {"type": "log", "range": [min(seen) - room, max(seen) + room], **axis}
 
 
 def _share(place: int, of: int, gap: float) -> list[float]:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from lorakit.analysis import GradientProbe, IntrinsicDimension, RankReport, Truncation
 from lorakit.plots.layers import labels
+from lorakit.plots.panels import logarithmic
 from lorakit.plots.style import BLUE, CLEAR, COLOURS, FAINT, GREY, INK, LEGEND_TOP, ORANGE, drawn, reference_lines
 
 
@@ -98,7 +99,8 @@ def intrinsic_dimension(
     traces += [_other(name, *point) for name, point in (beside or {}).items()]
     lines = _levels({"target": found.target, "untrained": float(found.null.mean())})
     lines["shapes"] += _interval(found)
-    x = {"title": {"text": "d, parameters that train"}, "type": "log"}
+    others = [parameters for parameters, _ in (beside or {}).values()]
+    x = logarithmic([*trained[:, 0], *others], title={"text": "d, parameters that train"})
     alt = f"Intrinsic dimension {found.dimension:.3g}, between {found.interval[0]:.3g} and {found.interval[1]:.3g}"
     alt += f", for a target of {found.target:.3g}; untrained {found.null.mean():.3g}"
     return drawn(
@@ -171,7 +173,8 @@ def rank_report(report: RankReport, *, title: str = "The intrinsic rank, by ever
         {**row, "x": _seen(chance), "marker": bar, "name": "by chance", **said},
         {**row, "x": _seen(medians), "marker": diamond, "name": "median", **said},
     ]
-    axis = {"type": "log", "title": {"text": "directions"}, "showgrid": True, "dtick": "D1" if max(medians) < 20 else 1}
+    axis = logarithmic([*x, *chance], title={"text": "directions"}, showgrid=True)
+    axis["dtick"] = "D1" if max(medians) < 20 else 1
     told = [
         f"{n} {m:.3g}" + ("" if np.isnan(c) else f" ({c:.3g} by chance)") for n, m, c in zip(names, medians, chance)
     ]

@@ -56,7 +56,8 @@ def phi_maps(
 def _cells(z: np.ndarray, one: Similarity, axes: dict[str, str], wide: bool) -> dict:
     ends = {"colorscale": SEQUENTIAL, "zmin": 0, "zmax": 1}  # for whoever knows no coloraxis
     numbers = {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}} if z.size <= FEW and wide else {}
-    room = {"x0": 1, "y0": 1, "xgap": 1, "ygap": 1}
+    i, j = (np.arange(1, count + 1) for count in z.shape)
+    room = {"x": j, "y": i, "xgap": 1, "ygap": 1}
     hover = {"customdata": np.stack([one.null, one.z], axis=-1).round(4), "hovertemplate": HOVER}
     return {"type": "heatmap", "z": z, **axes, **ends, "coloraxis": "coloraxis", **numbers, **room, **hover}
 

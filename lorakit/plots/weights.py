@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from lorakit.analysis import Amplification, Intruders
 from lorakit.plots.layers import labels
-from lorakit.plots.panels import Panels, legend_above
+from lorakit.plots.panels import Panels, legend_above, logarithmic
 from lorakit.plots.style import BLUE, GREY, LEGEND_TOP, ORANGE, drawn
 
 ROW = 24  # pixels that a weight takes
@@ -35,8 +35,9 @@ def amplification(
     dots = [_dots(names, name, values, colour, symbol, left) for name, values, colour, symbol in columns]
     traces = [*dots, _enrichment(names, results, right)]
     y = {"type": "category", "autorange": "reversed", "showgrid": True}
+    shown = [value for _, values, _, _ in columns for value in values]
     layout = panels.layout(
-        panels.at(0, "‖UᵀWV‖, logarithmic", {"type": "log", "showgrid": True, "dtick": "D2"}, y),
+        panels.at(0, "‖UᵀWV‖, logarithmic", logarithmic(shown, showgrid=True, dtick="D2"), y),
         panels.at(1, "enrichment: ΔW's over random", {"rangemode": "tozero"}, {**y, "showticklabels": False}),
     )
     layout["shapes"] = [_upright(1, "x2", "y2 domain")]
