@@ -111,7 +111,7 @@ def _cells(z: np.ndarray, layers: list[str], kinds: list[str], form: str, axes: 
 
 
 def _frame(layer: str, kind: str, axes: dict[str, str]) -> dict:
-    marker = {"symbol": "square-open", "size": 24, "color": "#ffffff", "line": {"width": 3}}
+    marker = {"symbol": "square-open", "size": 28, "color": "#ffffff", "line": {"width": 3}}
     point = {"x": [layer], "y": [kind], "mode": "markers", "marker": marker, "hoverinfo": "skip", "showlegend": False}
     return {"type": "scatter", **point, **axes}
 
