@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe import run
 from lorakit.methods import BitFit, FusedLoRA, Houlsby, Lin, Prefix
-from lorakit.sweeps import grid, sweep, write_csv
+from lorakit.sweeps import done, grid, sweep, write_csv
 
 Rows = list[dict[str, Any]]
 Go = Callable[[Rows], Rows]
@@ -92,11 +93,13 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=[experiment.__name__ for experiment in EXPERIMENTS])
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs and the tables")
     parser.add_argument("--jobs", type=int, default=1, help="processes; each uses one thread")
+    parser.add_argument("--done", action="store_true", help="run nothing: the tables of what is there")
     options = parser.parse_args()
+    runs = options.results / "runs"
+    go = partial(done, folder=runs) if options.done else partial(sweep, run, folder=runs, jobs=options.jobs)
     for experiment in EXPERIMENTS:
         if experiment.__name__ in options.names:
-            rows = experiment(lambda settings: sweep(run, settings, options.results / "runs", jobs=options.jobs))
-            write_csv(rows, options.results / f"{experiment.__name__}.csv")
+            write_csv(experiment(go), options.results / f"{experiment.__name__}.csv")
 
 
 if __name__ == "__main__":

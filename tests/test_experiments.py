@@ -9,6 +9,7 @@ from transformers import BertConfig
 from benchmarks import experiments, recipe, summary
 from lorakit import adapt
 from lorakit.accounting import count
+from lorakit.data import results
 from lorakit.history import History
 from lorakit.models import MeanPooledClassifier
 from lorakit.sweeps import name_of
@@ -96,9 +97,16 @@ def test_training_that_was_cut_short_is_no_result(monkeypatch, tiny, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interval_of_three_seeds():
-    mean, low, high = summary.interval([0.83, 0.84, 0.85])
-    assert mean == pytest.approx(0.84)
-    assert high - mean == pytest.approx(mean - low) == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
-    (_, _, line) = summary.means([{"rank": 8, "test": 0.5, "validation": 0.5, "trained": 1234}], "rank")
-    assert line == "| 8 | 1,234 | 1 | 0.500 | 0.500 | one seed | 0.500 |"
+def test_intervals_over_seeds_and_over_rows():
+    half = 4.3027 * 0.01 / 3**0.5
+    assert summary.over_seeds([0.83, 0.84, 0.85]) == f"{0.84 - half:.3f} to {0.84 + half:.3f}"
+    assert summary.over_seeds([0.848, 0.848]) == "too few seeds"
+    row = {"rank": 8, "test": 0.84, "test_rows": 1029, "validation": 0.85, "trained": 1234}
+    (_, _, line) = summary.means([row], "rank")
+    assert line == "| 8 | 1,234 | 0.850 | 0.840 | 0.840 | 0.816 to 0.861 | too few seeds |"
+
+
+def test_the_readme_of_the_results_says_what_the_tables_say():
+    said = (results._home() / "README.md").read_text(encoding="utf-8").splitlines()
+    missing = [line for line in summary.means(results.table("rank"), "task", "rank") if line not in said]
+    assert missing == []

@@ -1,0 +1,95 @@
+"""What is shipped in data/results is whole, says what its files say, and is found."""
+
+import json
+
+import pytest
+
+from lorakit.checkpoints import load, read
+from lorakit.data import load_task, results
+from lorakit.delta import LowRank, norm
+from lorakit.sweeps import done, name_of
+
+TABLES = sorted(path.stem for path in results._home().glob("*.csv"))
+
+
+def shown(row):
+    return {key: value for key, value in row.items() if value not in ("", None) and not isinstance(value, list)}
+
+
+def test_every_run_is_whole_and_called_by_its_settings():
+    for row in results.runs():
+        record = json.loads((row["folder"] / "result.json").read_text())
+        assert row["folder"].name == name_of(record["settings"])
+        assert done([record["settings"]], row["folder"].parent), row["folder"].name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_says_what_its_runs_say(name):
+    found = {json.dumps(shown({**row, "folder": None}), sort_keys=True) for row in results.runs()}
+    for row in results.table(name):
+        row.pop("best", None)  # chosen among the runs
+        assert json.dumps(shown(row), sort_keys=True) in found
+
+
+def test_what_ships_is_small():
+    sizes = [path.stat().st_size for path in results._home().rglob("[!.]*") if path.is_file()]
+    assert sum(sizes) < 15e6
+
+
+def test_an_unknown_table():
+    with pytest.raises(ValueError, match=r"no table is called 'ranks'; there are .*rank"):
+        results.table("ranks")
+
+
+def test_cells_are_what_they_were(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "_home", lambda: tmp_path)
+    (tmp_path / "odd.csv").write_text('a,b,c,d,e,f\n1,1.0,3e-05,True,,"query, value"\n')
+    assert results.table("odd") == [dict(a=1, b=1.0, c=3e-5, d=True, e=None, f="query, value")]
+    assert [type(value) for value in results.table("odd")[0].values()][:2] == [int, float]
+
+
+def test_an_adapter_is_chosen_by_its_settings():
+    place = results.adapter(rank=8, seed=0)
+    assert place == results.adapter(rank=8, init=0, order=0)
+    found = read(place)
+    assert len(found) == 12
+    assert {delta.shape for delta in found.values()} == {(384, 384)}
+    assert all(isinstance(delta, LowRank) and delta.rank == 8 and norm(delta) > 0 for delta in found.values())
+    row = json.loads((place / "result.json").read_text())
+    assert row["settings"] | {"rank": 8, "init": 0, "order": 0, "task": "movies"} == row["settings"]
+
+
+def test_none_or_several_adapters():
+    with pytest.raises(ValueError, match=r"0 adapters have .*'rank': 7.*they differ in .*'rank': \[1, .*64\]"):
+        results.adapter(rank=7, seed=0)
+    with pytest.raises(ValueError, match=r"[2-9] adapters have .*'rank': 8.*they differ in .*'init': \[0, 1"):
+        results.adapter(rank=8)
+
+
+def test_an_installed_package_has_them_where_the_wheel_put_them(monkeypatch, tmp_path):
+    class Installed(type(tmp_path)):
+        def locate(self):
+            return self
+
+    place = tmp_path / "lorakit" / "shipped" / "results"
+    place.mkdir(parents=True)
+    (place / "rank.csv").write_text("rank\n8\n")
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "site" / "lorakit" / "data" / "results.py"))
+    files = [Installed(tmp_path / "lorakit" / "other" / "rank.csv"), Installed(place / "rank.csv")]
+    monkeypatch.setattr(results.importlib.metadata, "files", lambda name: files)
+    assert results.table("rank") == [{"rank": 8}]
+
+
+@pytest.mark.model
+def test_a_shipped_adapter_scores_on_minilm_what_its_file_says():
+    from lorakit.models import load_classifier
+    from lorakit.training import evaluate
+
+    model, tokenizer = load_classifier("minilm", labels=2, seed=7)
+    place = results.adapter(rank=1, seed=0)
+    load(model, place)
+    model.float()  # what is kept in float16 is computed in float32, as it was
+    measured = evaluate(model, load_task("movies").batches("test", tokenizer, 64))
+    told = json.loads((place / "result.json").read_text())["result"]
+    assert measured.count == told["test_rows"]
+    assert measured.accuracy == pytest.approx(told["test"], abs=1.5 / measured.count)  # a tie may fall either way
