@@ -135,8 +135,10 @@ class Notebook:
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._weigh))
 
     def _hear(self, message) -> None:
-        if message.type == "error":
-            self.complaints.append(message.text)
+        # JupyterLab lets the browser ask for a picture attached to a cell before it puts the picture there.
+        url = message.location.get("url", "")
+        if message.type == "error" and not url.startswith("attachment:"):
+            self.complaints.append(f"{message.text} ({url})")
 
     def _weigh(self, frame: bytes | str) -> None:
         """Count the bytes of a message of jupyter's kernel protocol v1 towards the comm it is for."""
@@ -200,8 +202,8 @@ class Notebook:
         now, most = (self.page.get_attribute(slider, f"aria-value{end}") for end in ("now", "max"))
         return "ArrowLeft" if float(now) >= float(most) else "ArrowRight"
 
-    def shown(self, slider: str) -> tuple[str, str, str]:
-        """The pictures, their names for screen readers and the text of the controls in a slider's cell."""
+    def shown(self, slider: str) -> tuple[str, str]:
+        """The pictures in a slider's cell, and the words: their names for screen readers and the controls' text."""
         return tuple(self.page.locator(slider).evaluate(SHOWN))
 
     def theme(self, name: str) -> None:
@@ -222,7 +224,7 @@ SHOWN = """handle => {
     const views = [...handle.closest('.jp-Cell').querySelectorAll('.lorakit-view')];
     const pictures = views.map(view => view.innerHTML).join();
     const names = views.map(view => view.getAttribute('aria-label')).join();
-    return [pictures, names, handle.closest('.jp-OutputArea-output').innerText];
+    return [pictures, names + handle.closest('.jp-OutputArea-output').innerText];
 }"""
 
 

@@ -66,13 +66,14 @@ def lab(tmp_path_factory):
 
 
 def move_every_slider(notebook, presses=1):
-    """Press an arrow key on each slider; the picture, its name and the numbers beside it must have changed."""
+    """Press an arrow key on each slider: the picture and the numbers beside it must have changed."""
     sliders = notebook.sliders()
     for slider in sliders:
-        before = notebook.shown(slider)
+        picture, words = notebook.shown(slider)
         taken = [notebook.press(slider) for _ in range(presses)]
         print(f"{notebook.name(slider)}: {median(taken):.0f} ms from key to plot, median of {presses}")
-        assert all(old != new for old, new in zip(before, notebook.shown(slider), strict=True)), slider
+        assert notebook.shown(slider)[0] != picture, f"{notebook.name(slider)} moved no picture"
+        assert notebook.shown(slider)[1] != words, f"{notebook.name(slider)} changed no number"
     return sliders
 
 
