@@ -128,6 +128,8 @@ def _line(*cells: Any) -> str:
 def main() -> None:
     sections = {
         "Rank": means(table("rank"), "task", "rank"),
+        "Targets at one budget": means(table("targets"), "where", "rank"),
+        "Full fine-tuning": means(table("full"), "lr"),
         "Rank and seed: φ of ΔW, right side (inputs)": overlaps(table("seeds"), "right"),
         "Rank and seed: φ of ΔW, left side (outputs)": overlaps(table("seeds"), "left"),
         "How much of ΔW was there in the draw": starts(table("rank")),
