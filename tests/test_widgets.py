@@ -129,6 +129,17 @@ def test_an_update_is_one_redraw(monkeypatch):
     assert sum(map(len, messages[0][1])) + len(str(messages[0][0])) < 20_000
 
 
+def test_a_page_that_draws_for_itself_gets_its_still_when_it_rests():
+    view = PlotlyView(HEAT)
+    view.update(plots.spectrum([3, 2, 1], kept=1))
+    assert "1 of 3" in view.still, "nobody draws yet: the still is all there is to see"
+    view._hear(view, {"rests": True}, [])
+    view.update(plots.spectrum([3, 2, 1], kept=2))
+    assert "1 of 3" in view.still
+    view._hear(view, {"rests": True}, [])
+    assert "2 of 3" in view.still
+
+
 def test_the_name_for_screen_readers_follows_the_figure():
     view = PlotlyView(HEAT)
     assert view.alt == plots.alt_text(HEAT)
@@ -146,8 +157,8 @@ def test_plotly_is_sent_once_a_page(monkeypatch):
     for view in (one, other):
         monkeypatch.setattr(view, "send", lambda content, buffers: sent.append((content, buffers)))
     for view, page in [(one, "page a"), (other, "page a"), (other, "page b"), (one, "page b")]:
-        view._serve(view, {"page": page}, [])
-    one._serve(one, {"something": "else"}, [])
+        view._hear(view, {"page": page}, [])
+    one._hear(one, {"something": "else"}, [])
     assert [content for content, _ in sent] == [{"library": "page a"}, {"library": "page b"}]
     assert b"plotly.js" in zlib.decompress(sent[0][1][0], 31)[:200]
 

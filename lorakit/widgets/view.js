@@ -96,12 +96,16 @@ function render({ model, el }) {
   el.append(picture);
 
   let started = false;
+  let rest = null;
   let ink = inkOf(el); // asked once a theme: asking at every redraw would have the page lay itself out
   const draw = () => {
     const { data, layout } = unpack(model.get("wire"));
     picture.setAttribute("aria-label", model.get("alt"));
     picture.style.height = `${layout.height ?? 360}px`;
-    if (started) page.Plotly.react(picture, data, themed(layout, ink), CONFIG);
+    if (!started) return;
+    page.Plotly.react(picture, data, themed(layout, ink), CONFIG);
+    clearTimeout(rest);
+    rest = setTimeout(() => model.send({ rests: true }), 500); // the kernel renews the still now, not in between
   };
   const drawStill = () => {
     if (!started) picture.innerHTML = model.get("still");
@@ -131,6 +135,7 @@ function render({ model, el }) {
 
   return () => {
     page.waiting = page.waiting.filter((other) => other !== view);
+    clearTimeout(rest);
     resized.disconnect();
     recoloured.disconnect();
     if (started) page.Plotly.purge(picture);

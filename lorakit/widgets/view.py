@@ -46,15 +46,17 @@ class PlotlyView(anywidget.AnyWidget):
     def __init__(self, figure: go.Figure, *, alt: str | None = None, **kwargs) -> None:
         spec, alt = figure.to_plotly_json(), alt or alt_text(figure)
         super().__init__(wire=self._packed(spec), alt=alt, still=still(spec, alt), **kwargs)
-        self.figure = figure
-        self.on_msg(self._serve)
+        self.figure, self._drawn = figure, False
+        self.on_msg(self._hear)
 
     def update(self, figure: go.Figure, *, alt: str | None = None) -> None:
-        """Show another figure, or the same one changed: one message, one redraw; the still follows after it."""
+        """Show another figure, or the same one changed: one message, one redraw."""
         spec, alt = figure.to_plotly_json(), alt or alt_text(figure)
         with self.hold_sync():
             self.wire, self.alt = self._packed(spec), alt
-        self.figure, self.still = figure, still(spec, alt)
+        self.figure = figure
+        if not self._drawn:
+            self.still = still(spec, alt)
 
     def _packed(self, spec: dict) -> dict[str, Any]:
         # The revision makes every update a change: the page compares buffers by reference, or not at all.
@@ -62,10 +64,12 @@ class PlotlyView(anywidget.AnyWidget):
         wire["layout"].pop("meta", None)  # holds the alt text; plotly would draw everything anew where it changes
         return wire
 
-    def _serve(self, _view: PlotlyView, content: dict, _buffers: list) -> None:
-        """Answer a page that asks for plotly.js, once: a busy kernel finds the same question many times."""
+    def _hear(self, _view: PlotlyView, content: dict, _buffers: list) -> None:
+        """A page asks for plotly.js; or it has drawn the figure itself and rests, so that the still can follow."""
+        if content.get("rests"):
+            self._drawn, self.still = True, still(self.figure.to_plotly_json(), self.alt)
         page = content.get("page")
-        if page and page not in self._served:
+        if page and page not in self._served:  # a busy kernel finds the same question many times
             self._served.add(page)
             self.send({"library": page}, buffers=[_library()])
 
