@@ -1,8 +1,8 @@
-"""Does dropout in the frozen layers earn its quarter of a step? Three seeds with it and without, on movies.
+"""Does dropout in the frozen layers earn its fifth of a step? Three seeds with it and without, on movies.
 
     python -m benchmarks.frozen_dropout
 
-About twelve minutes on two cores; what it printed is in benchmarks/README.md and decides the default of `train`.
+About seven minutes on two cores; what it printed is in benchmarks/README.md and decides the default of `train`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train and eval modes: looked at without being lost, and off where nothing trains.
 
-Dropout in frozen layers regularises nothing that can change, costs a quarter of a step and adds noise to the
+Dropout in frozen layers regularises nothing that can change, costs a fifth of a step and adds noise to the
 gradient of what does train; `settle` therefore leaves it on only where every weight is being trained. It costs
 no accuracy (three seeds with and without: benchmarks/frozen_dropout.py).
 """
