@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.experiments import BOTH, EVERYWHERE, SEEDS
+from benchmarks.experiments import BOTH, EVERYWHERE, LOWER_LR, SEEDS
 from lorakit import train
 from lorakit.checkpoints import load
 from lorakit.data import load_task
@@ -24,6 +24,11 @@ from lorakit.models import load_classifier
 from lorakit.modes import evaluating
 
 STEPS = 200
+CONTESTANTS = {
+    BOTH: {"where": BOTH},
+    EVERYWHERE: {"where": EVERYWHERE},
+    "the same, lower rate": {"where": EVERYWHERE, "lr": LOWER_LR},
+}
 
 
 def right(model: nn.Module, batches: list[dict[str, Tensor]]) -> np.ndarray:
@@ -45,10 +50,10 @@ def compared(seed: int) -> dict[str, np.ndarray]:
     rows = [*movies.batches("test", tokenizer, 64), *unmet(batches, STEPS)]
     train(tuned, batches, steps=STEPS, lr=rate, seed=seed, progress=False)
     found = {"full": right(tuned, rows)}
-    for where in (BOTH, EVERYWHERE):
+    for name, settings in CONTESTANTS.items():
         model, _ = load_classifier("minilm", labels=2)
-        load(model, adapter(where=where, rank=8, seed=seed))
-        found[where] = right(model, rows)
+        load(model, adapter(**settings, rank=8, seed=seed))
+        found[name] = right(model, rows)
     return found
 
 
@@ -57,11 +62,11 @@ def main() -> None:
     runs = [compared(seed) for seed in SEEDS]
     for name in runs[0]:
         each = " ".join(f"{run[name].mean():.4f}" for run in runs)
-        print(f"{name:24} {each}   mean {np.mean([run[name].mean() for run in runs]):.4f}, {len(runs[0][name])} rows")
-    for name in (BOTH, EVERYWHERE):
+        print(f"{name:28} {each}   mean {np.mean([run[name].mean() for run in runs]):.4f}, {len(runs[0][name])} rows")
+    for name in CONTESTANTS:
         apart = [run["full"].astype(float) - run[name] for run in runs]
         each = " ".join(f"{one.mean():+.4f} ± {2 * one.std() / len(one) ** 0.5:.4f}" for one in apart)
-        print(f"full − {name:17} {each}   mean {np.mean([one.mean() for one in apart]):+.4f}")
+        print(f"full − {name:21} {each}   mean {np.mean([one.mean() for one in apart]):+.4f}")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ def main() -> None:
         "Rank": means(table("rank"), "task", "rank"),
         "Targets at one budget": means(table("targets"), "where", "rank"),
         "Methods, each at its own learning rate": means(table("methods"), "method", "where", "lr"),
+        "Every dense layer at the lower rate": means(table("lower"), "method", "where", "lr"),
         "Full fine-tuning": means(table("full"), "lr"),
         "Rank on another task": means(table("tweets"), "task", "rank"),
         "A random subspace of d dimensions, the head beside it": means(table("subspace"), "dimension"),
