@@ -49,8 +49,8 @@ def test_a_wheel_brings_its_tables_and_adapters(wheel, tmp_path):
 def test_a_wheel_brings_all_of_data_and_nothing_else_s(wheel):
     with zipfile.ZipFile(wheel) as opened:
         found = {name for name in opened.namelist() if "/shipped/" in name}
-    tracked = (path for path in (ROOT / "data").rglob("*") if path.is_file() and not path.name.startswith("."))
-    complete = {f"lorakit/shipped/{path.relative_to(ROOT / 'data').as_posix()}" for path in tracked}
+    tracked = (path.relative_to(ROOT / "data").as_posix() for path in (ROOT / "data").rglob("*") if path.is_file())
+    complete = {f"lorakit/shipped/{path}" for path in tracked if "/." not in f"/{path}"}
     assert found == complete
     assert any(name.endswith("adapter_model.safetensors") for name in found)
 
