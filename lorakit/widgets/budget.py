@@ -35,11 +35,9 @@ class BudgetExplorer(Explorer):
         self.targets = _menu(TARGETS, "targets", start)
         self.optimizer = _menu(OPTIMIZERS, "optimizer", start, "AdamW")
         self.precision = _menu(PRECISIONS, "precision", start)
-        self.rank = W.SelectionSlider(options=RANKS, value=start.get("rank", 4), description="rank r", style=WHOLE)
-        self.rows = W.SelectionSlider(options=ROWS, value=start.get("rows", 1), description="rows", style=WHOLE)
-        self.tokens = W.SelectionSlider(
-            options=TOKENS, value=start.get("tokens", 128), description="tokens", style=WHOLE
-        )
+        self.rank = _slider(RANKS, "rank r", start.get("rank", 4))
+        self.rows = _slider(ROWS, "rows", start.get("rows", 1))
+        self.tokens = _slider(TOKENS, "tokens", start.get("tokens", 128))
         self.view = PlotlyView(self.figure())
         menus = [self.model, self.targets, self.optimizer, self.precision]
         super().__init__([*menus, self.rank, self.rows, self.tokens], [self.view])
@@ -74,6 +72,5 @@ def _menu(options, description: str, start: dict, default: str | None = None) ->
     return menu
 
 
-def _slider(options: Sequence[int], description: str, start: dict, default: int) -> W.SelectionSlider:
-    value = start.get(description, default)
+def _slider(options: Sequence[int], description: str, value: int) -> W.SelectionSlider:
     return W.SelectionSlider(options=options, value=value, description=description, style=WHOLE)

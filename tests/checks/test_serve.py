@@ -344,12 +344,6 @@ def ledger_counting(tensors, layers, rank):
     return found + [("shape", key) for key in both if tensors[key].numel() != math.prod(wanted[key])]
 
 
-def ledger_any_rank(tensors, layers, rank):
-    found = [problem for problem in ledger_by_sets(tensors, layers, rank) if problem[0] != "shape"]
-    wanted = wanted_shapes(layers, rank)
-    return found + [("shape", key) for key in wanted.keys() & tensors.keys() if not fits(tensors[key], key, wanted)]
-
-
 def fits(tensor, key, wanted):
     side = 1 if "lora_A.weight" in key else 0
     return tensor.shape[side] == wanted[key][side]
