@@ -377,6 +377,25 @@ def test_a_folder_in_half_precision_is_what_a_load_makes_of_it(tmp_path):
         assert close(model(tokens(2)).logits[:1], source.float()(tokens(2)[:1]).logits)
 
 
+def test_a_head_in_half_precision_computes_in_the_models_width(tmp_path):
+    """Files are kept in float16 and models run in float32: used, switched to and routed, the task is the load's."""
+    source = headed(3, 0)
+    for name in trainable_state(source):
+        source.get_parameter(name).data = source.get_parameter(name).data.half()
+    folder, loaded, bank = save(source, tmp_path / "half"), bert(3), Bank(bert(2))
+    load(loaded, folder)
+    expected = loaded(tokens()).logits
+    bank.add("half", folder)
+    bank.use("half")
+    assert close(bank.model(tokens()).logits, expected)
+    bank.switch("half")
+    assert close(bank.model(tokens()).logits, expected)
+    with bank.route(["half"] * 4) as model:
+        assert close(model(tokens()).logits, expected)
+    bank.use(None)
+    assert {parameter.dtype for parameter in bank.model.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize("factors", [torch.float32, torch.bfloat16])
 def test_a_model_in_bfloat16(factors):
     """Factors that are wider than the weights compute in their own width, as LoRA's do."""

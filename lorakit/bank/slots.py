@@ -78,11 +78,11 @@ class StandIn(Adapter):
         return found if found is not None else _held(self.base, name)[name]
 
     def put(self, tensors: Mapping[str, Tensor]) -> None:
-        """Let these compute instead of the frozen ones of their names."""
+        """Let these compute instead of the frozen ones of their names, in the width and on the device of those."""
         for name, tensor in tensors.items():
             held = _held(self.base, name)
             old = self.aside.setdefault(name, held[name])
-            new = tensor.to(held[name].device)
+            new = tensor.to(held[name])
             held[name] = nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new
 
     def back(self) -> dict[str, Tensor]:
