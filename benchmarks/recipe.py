@@ -39,12 +39,14 @@ def run(
     folder: Path,
     steps: int = 200,
     dimension: int = 0,
+    keep: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Train and measure; a change of weights by factors is left in `folder`, in PEFT's format, in float16.
 
     method     None trains every parameter
     where      the ends of the names of the layers to adapt, with spaces between
+    keep       leave the adapter of this task, too
     dimension  of a random subspace, drawn by `init`, in which all but the head is trained; 0 is none
     options    the method's own
     """
@@ -62,7 +64,7 @@ def run(
     if history.ended != "finished":
         raise KeyboardInterrupt(f"cut short after {len(history)} steps")
     cpu_seconds = time.process_time() - started
-    if task == KEPT and method and deltas(model):
+    if (keep or task == KEPT) and method and deltas(model):
         _round(model)
         measured = _measured(model, corpus, tokenizer)
         _save(model, folder)

@@ -15,7 +15,7 @@ from lorakit.models import MeanPooledClassifier
 from lorakit.sweeps import name_of
 
 SIZES = {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12, "num_hidden_layers": 6}
-OWN = ("method", "where", "init", "order", "task", "lr", "best")
+OWN = ("method", "where", "init", "order", "task", "lr", "best", "keep")
 
 
 def planned(experiment):
