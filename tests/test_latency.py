@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lorakit import LoRA, adapt, merge
-from lorakit.accounting import Latency, latencies, latency, step_latencies
+from lorakit.accounting import Latency, latencies, latency, latency_rows, latency_table, step_latencies
 
 
 class Sleeper(nn.Module):
@@ -123,3 +123,24 @@ def test_what_cannot_be_measured_is_refused():
         latencies({}, torch.zeros(1))
     with pytest.raises(ValueError, match="shapes and nothing to compute"):
         latency(nn.Linear(2, 2, device="meta"), torch.zeros(2))
+
+
+def test_rows_and_table_1_by_hand():
+    """A ratio pairs the rounds: 2, 3 and 2 times the first model's, though the means are 11.3 and 4."""
+    merged, slow = Latency(np.array([1.0, 10.0, 1.0]), 1), Latency(np.array([2.0, 30.0, 2.0]), 1)
+    rows = latency_rows({"merged": merged, "Adapter-L": slow}, batch=4, length=16)
+    assert rows == [
+        {"model": "merged", "batch": 4, "length": 16, "ms": 4.0, "sd": 5.2, "ratio": 1.0, "trials": 3},
+        {"model": "Adapter-L", "batch": 4, "length": 16, "ms": 11.3, "sd": 16.2, "ratio": 2.0, "trials": 3},
+    ]
+    more = [{**rows[0], "batch": 1}]
+    assert latency_table(rows + more).splitlines() == [
+        "ms                   4 × 16     1 × 16",
+        "merged            4.0 ± 5.2  4.0 ± 5.2",
+        "Adapter-L    11.3 (+100.0%)",
+    ]
+
+
+def test_a_table_of_nothing():
+    with pytest.raises(ValueError, match="a table of no rows: give what latency_rows returned"):
+        latency_table([])

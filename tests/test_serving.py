@@ -88,6 +88,7 @@ def test_drift_of_nothing(tasks, switches):
 FIGURES = {
     "bars": plots.latency_bars(ROWS[:3], about=ABOUT),
     "curves": plots.latency_curves(ROWS, at=(4, 16), about=ABOUT),
+    "survival": plots.survival({"float32": {1: 1.0, 0.25: 1.0}, "bfloat16": {1: 0.97, 0.25: 0.6}}, about=ABOUT),
     "drifts": plots.drifts({"bfloat16": drift(weight(), [pair(0), pair(1)], 10)}, about=ABOUT),
     "answers": plots.answers({"movies": {"bad": 0.2, "good": 0.8}, "source": {"a": 1.0}}, chosen="source", about=ABOUT),
 }
@@ -114,6 +115,23 @@ def test_curves_go_by_tokens_and_mark_the_point():
     assert list(lines[0].x) == [16, 64, 64, 256]
     assert list(lines[0].y) == pytest.approx([0.1, 0.025, 0.1, 0.025])
     assert list(lines[0].marker.size) == [8, 16, 8, 8]
+
+
+def test_drifts_are_beside_what_is_exact():
+    figure = FIGURES["drifts"]
+    assert [note.text for note in figure.layout.annotations] == ["with W<sub>0</sub> kept beside: 0, after any number"]
+    assert plots.alt_text(figure).endswith("; with W₀ kept beside 0")
+
+
+def test_survival_goes_from_the_trained_size_down():
+    figure = FIGURES["survival"]
+    assert [line.name for line in figure.data] == ["float32", "bfloat16"]
+    assert (list(figure.data[1].x), list(figure.data[1].y)) == ([1, 0.25], [0.97, 0.6])
+    axis = figure.layout.xaxis
+    assert (axis.type, axis.autorange, axis.tickvals, axis.ticktext) == ("log", "reversed", (0.25, 1), ("1/4", "1"))
+    assert plots.alt_text(figure).endswith("at 1/4 of its size: float32 100%, bfloat16 60%")
+    odd = plots.survival({"x": {0.3: 0.5}}).layout.xaxis
+    assert odd.ticktext == ("0.3",), "no fraction that it is not"
 
 
 def test_answers_are_labelled_by_their_task():

@@ -13,7 +13,7 @@ from lorakit.plots.learning import parameters, prediction, running_mean, trainin
 from lorakit.plots.parts import parts
 from lorakit.plots.pictures import cut, pictures
 from lorakit.plots.probes import gradients, intrinsic_dimension, rank_report, truncation_curve
-from lorakit.plots.serving import answers, drifts, latency_bars, latency_curves
+from lorakit.plots.serving import answers, drifts, latency_bars, latency_curves, survival
 from lorakit.plots.similarity import phi_map, phi_maps
 from lorakit.plots.spectra import spectra
 from lorakit.plots.style import alt_text
@@ -59,6 +59,7 @@ __all__ = [
     "spectra",
     "spectrum",
     "surface_run",
+    "survival",
     "training_curve",
     "truncation",
     "truncation_curve",

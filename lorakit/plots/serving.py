@@ -1,4 +1,4 @@
-"""What serving many tasks costs and does: latency as in table 1, the drift of switching, the answers of a batch."""
+"""What serving costs and does: what a merge loses, latency as in table 1, the drift of switching, a batch's answers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Drifted(Protocol):
 
     switches: ArrayLike
     error: ArrayLike
+    exact: float
 
 
 def latency_bars(rows: Sequence[Row], *, title: str = "One forward pass", about: str = "") -> go.Figure:
@@ -63,8 +64,29 @@ def latency_curves(rows: Sequence[Row], *, at: tuple[int, int] | None = None, ab
     return drawn(curves, "What is added", about, alt, xaxis=x, yaxis=y, margin={"t": LEGEND_TOP})
 
 
+def survival(found: Mapping[str, Mapping[float, float]], *, about: str = "") -> go.Figure:
+    """{dtype: {size of ΔW beside the trained one: share of its entries that moved a weight}}, a line a dtype."""
+    curves = []
+    for number, (name, shares) in enumerate(found.items()):
+        symbol, colour = MARKS[number % len(MARKS)]
+        curve = {"type": "scatter", "mode": "lines+markers", "x": list(shares), "y": list(shares.values())}
+        hover = {"hovertemplate": f"{name}, %{{x:.2g}} × ΔW: %{{y:.1%}}<extra></extra>"}
+        curves.append({**curve, "name": name, "marker": {"symbol": symbol, "color": colour}, **hover})
+        curves[-1]["line"] = {"color": colour}
+    sizes = sorted({size for shares in found.values() for size in shares})
+    ticks = {"tickvals": sizes, "ticktext": [_fraction(size) for size in sizes]}
+    x = {"title": {"text": "size of ΔW beside the trained one"}, "type": "log", "autorange": "reversed", **ticks}
+    y = {"title": {"text": "survived"}, "tickformat": ".0%", "range": [0, 1.04]}
+    ends = ", ".join(f"{name} {list(shares.values())[-1]:.0%}" for name, shares in found.items())
+    alt = f"Share of ΔW's entries that survive a merge, at {_fraction(sizes[0])} of its size: {ends}"
+    return drawn(curves, "What survives a merge", about, alt, xaxis=x, yaxis=y, margin={"t": LEGEND_TOP})
+
+
 def drifts(found: Mapping[str, Drifted], *, about: str = "") -> go.Figure:
-    """‖W − W₀‖/‖ΔW‖ against the number of switches, a line a name; a line at 1 would be an error of a whole task."""
+    """‖W − W₀‖/‖ΔW‖ against the number of switches, a line a name; a line at 1 would be an error of a whole task.
+
+    What W₀ kept beside leaves, 0, has no place on a logarithmic axis: it is written.
+    """
     curves = []
     for number, (name, one) in enumerate(found.items()):
         symbol, colour = MARKS[number % len(MARKS)]
@@ -72,10 +94,13 @@ def drifts(found: Mapping[str, Drifted], *, about: str = "") -> go.Figure:
         curves.append({**curve, "marker": {"symbol": symbol, "color": colour}, "line": {"color": colour}})
     x = {"title": {"text": "switches"}, "type": "log"}
     y = {"title": {"text": "‖W − W<sub>0</sub>‖ / ‖ΔW‖"}, "type": "log", "exponentformat": "power", "dtick": 2}
+    exact = max(one.exact for one in found.values())
+    beside = {"text": f"with W<sub>0</sub> kept beside: {exact:g}, after any number", "showarrow": False}
+    beside |= {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 0.02, "yanchor": "bottom"}
     last = ", ".join(f"{name} {np.asarray(one.error)[-1]:.1e}" for name, one in found.items())
-    alt = f"Error of W after the last switch, in units of a task's ΔW: {last}"
+    alt = f"Error of W after the last switch, in units of a task's ΔW: {last}; with W₀ kept beside {exact:g}"
     title = "Subtracting and adding, again and again"
-    return drawn(curves, title, about, alt, xaxis=x, yaxis=y, margin={"t": LEGEND_TOP})
+    return drawn(curves, title, about, alt, xaxis=x, yaxis=y, annotations=[beside], margin={"t": LEGEND_TOP})
 
 
 def answers(
@@ -92,6 +117,11 @@ def answers(
     x = {"range": [0, 1], "tickformat": ".0%", "showgrid": True, "title": {"text": "probability"}}
     y = {"showgrid": False, "autorange": "reversed"}
     return drawn([bar], title, about, alt, xaxis=x, yaxis=y, height=130 + 26 * len(rows))
+
+
+def _fraction(size: float) -> str:
+    """0.25 → "1/4", where that is exact."""
+    return f"1/{round(1 / size)}" if 0 < size < 1 and round(1 / size) * size == 1 else f"{size:g}"
 
 
 def _more(ratio: float) -> str:
