@@ -1,9 +1,9 @@
 """W ← round(W − BA), W ← round(W + B′A′), again and again: what is left of W₀?
 
-An entry that a task lifts past a power of two loses its last digits there, and they do not come back with the task's
-going. With one task it loses them once. With several in turn most entries do, and a few lose some in every round, always
-in the same direction, until they have drifted past that power of two. In a wider dtype that is as far, and takes longer.
-What stands beside it needs no adding up: round(W₀ + BA), from W₀ itself, every time.
+An entry that a task lifts past a power of two loses its last digits there, and they do not come back when the task
+goes. With one task that happens once. With several in turn it is once for most entries, and for a few in every round,
+always in the same direction, until they have drifted past that power of two. In a wider dtype it is
+as far, in more rounds. What stands beside it needs no adding up: round(W₀ + BA), from W₀ itself, every time.
 """
 
 from __future__ import annotations
