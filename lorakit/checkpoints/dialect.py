@@ -52,7 +52,8 @@ def objections(config: Mapping[str, Any]) -> list[str]:
     ]
     foreign = [f"{key}={config[key]!r} is not supported: {why}" for key, why in NOT_HAD.items() if config.get(key)]
     if config.get("init_lora_weights", True) not in HARMLESS_INITS:
-        foreign.append(f"init_lora_weights={config['init_lora_weights']!r} changed the base weights before training")
+        changed = f"init_lora_weights={config['init_lora_weights']!r} changed the base weights before training"
+        foreign.append(f"{changed}: have PEFT save it with path_initial_model_for_weight_conversion=")
     return unscaled + foreign + _misspelt(config)
 
 

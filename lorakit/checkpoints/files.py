@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from lorakit.checkpoints import advice
+
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 
 
@@ -30,26 +32,38 @@ def tensors_in(path: str | Path) -> dict[str, Tensor]:
     Raises FileNotFoundError where there is none, ValueError where a file is no such file, is cut short, or holds
     more than tensors.
     """
-    path = Path(path)
+    path = here(path)
     if path.is_dir():
         shards = sorted(path.glob("*.safetensors"))
         if not shards:
-            raise FileNotFoundError(f"no .safetensors file in {path}; there are {sorted(os.listdir(path))}")
+            hint = advice.below(path, CONFIG) or advice.pickled(path) or f"there are {sorted(os.listdir(path))}"
+            raise FileNotFoundError(f"no .safetensors file in {path}; {hint}")
+        if lost := advice.lost_shards(path):
+            raise FileNotFoundError(f"{path} is not whole: its index names {lost}, and they are not there")
         return {name: tensor for shard in shards for name, tensor in _safetensors(shard).items()}
     return _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
 
 
+def here(path: str | Path) -> Path:
+    """The path, with ~ as the user's home; raises FileNotFoundError where there is nothing."""
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(advice.absent(path))
+    return path
+
+
 def adapter_in(folder: str | Path, assume: Mapping | None = None) -> tuple[dict, dict[str, Tensor], dict[str, str]]:
     """(configuration, tensors, words in the header) of an adapter's folder; `assume` fills what the former lacks."""
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     config = config_in(folder)
     config |= {key: value for key, value in (assume or {}).items() if config.get(key) is None}
     path = folder / WEIGHTS
     if not path.is_file() and (folder / PICKLE).is_file():
-        advice = "load it where you trust it, and save it again with safetensors"
-        raise ValueError(f"{folder / PICKLE} is a pickle, which can run any code when it is opened: {advice}")
+        rather = "load it where you trust it, and save it again with safetensors"
+        raise ValueError(f"{folder / PICKLE} is a pickle, which can run any code when it is opened: {rather}")
     if not path.is_file():
-        raise FileNotFoundError(f"no {WEIGHTS} in {folder}: {sorted(os.listdir(folder))}")
+        hint = f" (it is {advice.MLX})" if (folder / "adapters.safetensors").is_file() else ""
+        raise FileNotFoundError(f"no {WEIGHTS} in {folder}{hint}: {sorted(os.listdir(folder))}")
     with _opened(path) as file:
         return config, _safetensors(path), file.metadata() or {}
 
@@ -107,7 +121,8 @@ def _opened(path: Path) -> Iterator:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path} is cut short or no safetensors file: {error}") from None
+        found = advice.disguised(path) or f"it is cut short or no safetensors file: {error}"
+        raise ValueError(f"{path} cannot be opened: {found}") from None
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -119,7 +134,7 @@ def _torch_file(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = advice.foreign(str(error)) or str(error).strip().splitlines()[0]
         raise ValueError(f"{path} is cut short, or holds more than tensors and was not run: {reason}") from None
     return _unwrapped(path, loaded)
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lorakit.checkpoints import advice
 from lorakit.checkpoints.files import tensors_in
 from lorakit.checkpoints.inventory import modules, pretrained_state
 from lorakit.checkpoints.pairs import Words, each
@@ -48,6 +49,8 @@ def from_full(
     patterns = [only] if isinstance(only, str) else list(only)
     first, second = (_matrices(source, patterns) for source in (before, after))
     oriented = _orientation(model, transposed, after, before)
+    if first and second and not first.keys() & second.keys():
+        raise ValueError(f"the two have no matrix in common: {advice.prefixed(first, second)}")
     alone = [f"{name}: in one of them only" for name in sorted(first.keys() ^ second.keys())]
     pairs = {name: {"before": first[name], "after": second[name]} for name in first if name in second}
     changed = {name: words for name, words in pairs.items() if not _same(**words)}
@@ -87,8 +90,8 @@ def _orientation(model: nn.Module | None, transposed: Iterable[str] | None, *sou
     given = [source for source in sources if isinstance(source, nn.Module)]
     model = model or next(iter(given), None) or next(filter(None, map(_skeleton, sources)), None)
     if model is None:
-        advice = "pass model=, or transposed=[…], () for none"
-        raise ValueError(f"nothing says which weights are stored transposed, as GPT-2's are: {advice}")
+        told = "pass model=, or transposed=[…], () for none"
+        raise ValueError(f"nothing says which weights are stored transposed, as GPT-2's are: {told}")
     return _as_in(model)
 
 

@@ -22,17 +22,19 @@ ENDINGS = {"lora_A": "A", "lora_B": "B"}
 Parts = Sequence[bool] | Mapping[str, Sequence[bool]] | None
 
 
-def read_loralib(path: str | Path, *, alpha: float, parts: Parts = None) -> dict[str, Delta]:
+def read_loralib(path: str | Path, *, alpha: float | None = None, parts: Parts = None) -> dict[str, Delta]:
     """ΔW (out, in) of each adapted layer, by its path in the model; other tensors in the file are no ΔW.
 
-    alpha   α, which the file does not hold: s = α/r
+    alpha   α, which the file does not hold and so has to be given: s = α/r
     parts   enable_lora of MergedLinear layers: (True, False, True) for all that have several parts adapted, or
             {pattern: parts} where layers differ or one part of several is adapted
-    Raises ValueError where a layer has parts and nobody said which, or its factors do not fit them.
+    Raises ValueError without α, where a layer has parts and nobody said which, or its factors do not fit them.
     """
     layers, _ = grouped(tensors_in(path), ENDINGS)
     if not layers:
         raise ValueError(f"{path} has no lora_A or lora_B: it is no loralib file")
+    if alpha is None:
+        raise ValueError(f"{path} does not hold α, as no loralib file does: pass alpha=")
     return each(path, layers, lambda name, words: _delta(words, alpha, _enabled(name, words, parts)))
 
 

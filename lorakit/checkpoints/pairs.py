@@ -9,6 +9,8 @@ from torch import Tensor
 
 from lorakit.delta import Delta, LowRank
 
+SAID = 3  # layers at most that are named one by one, where they fail for the same reason
+
 Words = dict[str, Tensor]  # "A", "B", perhaps "magnitude"
 
 
@@ -65,16 +67,25 @@ def renormalised(weight: Tensor, change: LowRank, magnitude: Tensor) -> Tensor:
 def each(
     path: object, layers: Mapping[str, Words], make: Callable[[str, Words], Delta], complaints: Iterable[str] = ()
 ) -> dict[str, Delta]:
-    """{layer: make(layer, its tensors)}, or one ValueError that names every layer where that fails."""
-    made, wrong = {}, list(complaints)
+    """{layer: make(layer, its tensors)}, or one ValueError with every reason why that fails, and where."""
+    made: dict[str, Delta] = {}
+    wrong, reasons = list(complaints), dict[str, list[str]]()
     for name in sorted(layers, key=_naturally):
         try:
             made[name] = make(name, layers[name])
         except (ValueError, TypeError) as error:
-            wrong.append(f"{name}: {error}")
+            reasons.setdefault(str(error), []).append(name)
+    wrong += [line for reason, names in reasons.items() for line in _lines(reason, names)]
     if wrong:
         raise ValueError(f"{path} cannot be read:\n  " + "\n  ".join(wrong))
     return made
+
+
+def _lines(reason: str, names: list[str]) -> list[str]:
+    """A line for each layer, or one for all of them."""
+    if len(names) > SAID:
+        return [f"{names[0]} and {len(names) - 1} more: {reason}"]
+    return [f"{name}: {reason}" for name in names]
 
 
 def _naturally(name: str) -> list[tuple[int, str]]:

@@ -22,6 +22,7 @@ from lorakit.delta import Delta
 from lorakit.geometry import weight_of
 from lorakit.layers import few
 
+EMBEDDINGS = (".embed_tokens.weight", ".lm_head.weight")  # written whole where a vocabulary has grown
 Base = nn.Module | Mapping[str, Tensor] | None
 
 
@@ -58,7 +59,7 @@ def _delta(config: Mapping[str, Any], name: str, words: Words, base: Base) -> De
 
 
 def _weight(name: str, base: Base) -> Tensor:
-    if base is None:
+    if base is None or isinstance(base, str):
         raise ValueError("DoRA's ΔW needs W₀: pass base=, the model or {layer: W₀ (out, in)}")
     layers = modules(base) if isinstance(base, nn.Module) else {}
     weights = {} if isinstance(base, nn.Module) else base
@@ -70,5 +71,7 @@ def _weight(name: str, base: Base) -> Tensor:
 def _accounted(config: Mapping[str, Any], key: str) -> bool:
     """Whether it belongs to a module saved whole, or is a frozen weight or bias that PEFT wrote along."""
     parents = ["".join(key[:i]) for i, letter in enumerate(key) if letter == "."]
-    along = key.endswith(".base_layer.weight") or (key.endswith(".bias") and bool(dialect.biased(config)))
+    along = f".{key}".endswith((".base_layer.weight", *EMBEDDINGS)) or (
+        key.endswith(".bias") and bool(dialect.biased(config))
+    )
     return along or bool(dialect.saved(config, parents))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lorakit.checkpoints.files import CONFIG, tensors_in
+from lorakit.checkpoints import advice
+from lorakit.checkpoints.files import CONFIG, here, tensors_in
+from lorakit.checkpoints.files import WEIGHTS as PEFT_WEIGHTS
 from lorakit.checkpoints.full import from_full
 from lorakit.checkpoints.litgpt import FUSED, WEIGHTS, read_litgpt
 from lorakit.checkpoints.loralib import read_loralib
@@ -33,17 +35,24 @@ def read(path: str | Path, **options: Any) -> Deltas:
     options   those of the reader it comes to: alpha, parts, base, assume, before, rank …
     Raises ValueError where no format is recognised, with the names that were found.
     """
-    path = Path(path)
+    path = here(path)
     if "before" in options:
         return Deltas(from_full(options.pop("before"), path, **options), "full fine-tune: the difference to `before`")
-    reader, kind = _recognised(path)
+    path, reader, kind = recognised(path)
     return Deltas(reader(path, **options), kind)
 
 
-def _recognised(path: Path) -> tuple[Callable[..., dict[str, Delta]], str]:
-    """By its files, then by the names in it."""
+def recognised(path: Path) -> tuple[Path, Callable[..., dict[str, Delta]], str]:
+    """(what to read, the reader, what the path was taken for): by its files, then by the names in it."""
+    if path.name == PEFT_WEIGHTS and (path.parent / CONFIG).is_file():
+        path = path.parent
+    return path, *_reader(path)
+
+
+def _reader(path: Path) -> tuple[Callable[..., dict[str, Delta]], str]:
     if (path / CONFIG).is_file() and not list(path.glob("adapter*.pt")):
-        return read_peft, f"PEFT adapter: a folder with {CONFIG}"
+        others = advice.others(path, CONFIG)
+        return read_peft, f"PEFT adapter: a folder with {CONFIG}" + (f", not those in {others}" if others else "")
     if (path / WEIGHTS).is_file():
         return read_litgpt, f"litgpt adapter: a folder with {WEIGHTS}"
     keys = list(tensors_in(path))
@@ -54,5 +63,5 @@ def _recognised(path: Path) -> tuple[Callable[..., dict[str, Delta]], str]:
         return read_litgpt, "litgpt adapter: its names end in attn.qkv.lora_A or attn.attn.lora_A"
     if low_rank:
         return read_loralib, "loralib file: its names end in lora_A"
-    hint = "a full model needs before="
+    hint = advice.unknown(keys, CONFIG)
     raise ValueError(f"{path} is no adapter in a format known here ({hint}); its names are {few(keys, 4)}")

@@ -16,7 +16,7 @@ from lorakit.inspecting.measuring import Weights
 from lorakit.layers import few, named_layers
 
 
-def deltas_of(path: str, base: str | None = None, only: str = "*", **options: Any) -> Deltas:
+def deltas_of(path: str | Path, base: str | None = None, only: str = "*", **options: Any) -> Deltas:
     """The ΔW of an adapter; where `path` is none and there is a `base`, of the model at `path` that was tuned from it.
 
     path, base   files, folders, or names that are built in ("minilm", "minilm-sre", "smollm2")
@@ -43,7 +43,7 @@ def _for(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _with_base(path: str, base: str, options: Mapping[str, Any]) -> Deltas:
+def _with_base(path: str | Path, base: str, options: Mapping[str, Any]) -> Deltas:
     """DoRA, whose ΔW needs W; else the difference of two whole models."""
     if (Path(path) / CONFIG).is_file():
         return read(path, base=_model(base), **_for(Path(path), options))
@@ -87,13 +87,13 @@ def _from_file(path: str) -> Weights:
     return weight
 
 
-def _built_in(name: str) -> bool:
+def _built_in(name: str | Path) -> bool:
     from lorakit.models import CLASSIFIERS, DECODERS
 
-    return name in {*CLASSIFIERS, *DECODERS}
+    return str(name) in {*CLASSIFIERS, *DECODERS}
 
 
-def _is_name(source: str) -> bool:
+def _is_name(source: str | Path) -> bool:
     return not Path(source).exists()
 
 
@@ -102,7 +102,7 @@ def _explained(source: str | Path) -> bool:
     return ((path if path.is_dir() else path.parent) / "config.json").is_file()
 
 
-def _model(source: str) -> nn.Module:
+def _model(source: str | Path) -> nn.Module:
     """The model of a built-in name, a hub id, or a folder, there of the kind that its configuration says."""
     import transformers
 

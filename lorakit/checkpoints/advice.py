@@ -1,0 +1,94 @@
+"""What a path that cannot be read is likely to be, and what would do: the words behind a refusal.
+
+A file is judged by its first bytes and by its names, never by running anything in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lorakit.layers import few
+
+POINTER, MARKUP, INDEX = b"version https://git-lfs", (b"<", b"\xef\xbb\xbf<"), "*.index.json"
+PEFT_NAME = re.compile(r"\.lora_(?:A|B|embedding_A|embedding_B)(?:\.(?P<adapter>[^.]+))?(?:\.weight)?$")
+MODEL = "a full model needs before="
+MLX = "MLX's, which is not read: fuse it there, and compare the two models with before="
+ELSEWHERE = (  # the end of a name, whose it is, and what its owner can do
+    (("lora_down.weight", "lora_up.weight"), "kohya's (Stable Diffusion), which is not read: convert it to PEFT's"),
+    ((".lora_a", ".lora_b"), MLX),
+)
+
+
+def absent(path: Path) -> str:
+    """Why there is nothing at `path`."""
+    known = f"{str(path)!r} is no file or folder here"
+    hub = re.fullmatch(r"[\w.-]+/[\w.-]+", str(path))
+    return (
+        f"{known}; if it is a hub's, fetch it first: huggingface_hub.snapshot_download({str(path)!r})" if hub else known
+    )
+
+
+def disguised(path: Path) -> str:
+    """What stands in a weights file's place, as its first bytes tell; empty when they do not."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(POINTER):
+        return "it is a git-lfs pointer, the weights are not here yet: run `git lfs pull` where it was cloned"
+    return "it is a web page, so the download failed" if start.lstrip().startswith(MARKUP) else ""
+
+
+def foreign(refusal: str) -> str:
+    """What a pickle wanted to be called, as torch names it where it refuses; empty when that is not the reason."""
+    wanted = re.search(r"GLOBAL (\S+)", refusal)
+    return f"it asks for {wanted[1]}" if wanted else ""
+
+
+def below(folder: Path, config: str) -> str:
+    """The adapters that lie in folders of `folder`; empty when there is none."""
+    found = others(folder, config)
+    return f"there are adapters in {few(found, 6)}: give one of these folders" if found else ""
+
+
+def others(folder: Path, config: str) -> list[str]:
+    """The folders within `folder` that hold an adapter of their own, as PEFT saves all but the one called default."""
+    return sorted(place.parent.name for place in folder.glob(f"*/{config}"))
+
+
+def pickled(folder: Path) -> str:
+    """The torch files of a folder that has no safetensors; empty when there is none."""
+    found = sorted(place.name for place in folder.glob("*.[bp][it]*") if place.suffix in (".bin", ".pt", ".pth"))
+    return f"give the file itself, {few(found, 4)}: of that, tensors and nothing else is taken" if found else ""
+
+
+def lost_shards(folder: Path) -> list[str]:
+    """Files that an index in `folder` names and that are not there."""
+    named: set[str] = set()
+    for index in folder.glob(INDEX):
+        named |= set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+    return sorted(name for name in named if not (folder / name).is_file())
+
+
+def unknown(names: Sequence[str], config: str) -> str:
+    """What a file with these names is likely to be, and what would do."""
+    whose = next((said for ends, said in ELSEWHERE if any(name.endswith(ends) for name in names)), "")
+    if whose:
+        return f"its names are {whose}"
+    adapters = sorted({found["adapter"] or "" for found in map(PEFT_NAME.search, names) if found} - {"weight"})
+    if any(adapters):
+        return f"it is the state of a whole PEFT model, with adapters {adapters}: save it with save_pretrained"
+    if any(map(PEFT_NAME.search, names)):
+        return f"it has PEFT's names and no {config} beside it, without which α is unknown: put that into its folder"
+    return MODEL
+
+
+def prefixed(before: Iterable[str], after: Iterable[str]) -> str:
+    """Why two models may have no layer in common: one's names begin with a wrapper's word; else their first names."""
+    first, second = sorted(before), sorted(after)
+    for one, other, words in ((first, second, "before"), (second, first, "after")):
+        word = one[0].partition(".")[0] if one else ""
+        if other and {f"{word}.{name}" for name in other} & set(one):
+            return f"all names {words} begin with {word + '.'!r}, which a wrapper has put there: take it away"
+    return f"before has {few(first, 3)}, after {few(second, 3)}"
