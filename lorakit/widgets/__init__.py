@@ -1,5 +1,6 @@
 """Figures with controls, for notebooks: one view that draws any plotly figure, one explorer a question."""
 
+from lorakit.widgets.adapter import AdapterExplorer
 from lorakit.widgets.alpha import AlphaExplorer
 from lorakit.widgets.bank import BankExplorer
 from lorakit.widgets.budget import BudgetExplorer
@@ -18,6 +19,7 @@ from lorakit.widgets.text import TextExplorer
 from lorakit.widgets.view import PlotlyView
 
 __all__ = [
+    "AdapterExplorer",
     "AlphaExplorer",
     "BankExplorer",
     "BudgetExplorer",
