@@ -9,9 +9,11 @@ these must stay trainable.
 
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.constants import ENDPOINT
@@ -25,8 +27,9 @@ from transformers.utils import logging
 from lorakit import smollm2
 from lorakit.architectures import architecture
 from lorakit.assets import Unavailable, fetch
+from lorakit.modes import evaluating
 
-__all__ = ["MeanPooledClassifier", "architecture", "load_causal_lm", "load_classifier", "mean_pool"]
+__all__ = ["MeanPooledClassifier", "architecture", "load_causal_lm", "load_classifier", "mean_pool", "sentence_vectors"]
 
 CLASSIFIERS = {"minilm": partial(fetch, "minilm"), "minilm-sre": partial(fetch, "minilm-sre")}
 DECODERS = {"smollm2": smollm2.unpacked}
@@ -64,6 +67,17 @@ def mean_pool(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tenso
     """Mean of `hidden` (B, T, d) over the tokens whose mask (B, T) is 1: (B, d)."""
     mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
     return (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+@torch.no_grad()
+def sentence_vectors(model: nn.Module, tokenizer, texts: Iterable[str], *, length: int = 64) -> torch.Tensor:
+    """What the encoder below the classifier makes of each text, (texts, d), as vectors of length 1; dropout is off."""
+    words = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=length)
+    words = words.to(next(model.parameters()).device)
+    encoder: Any = model.base_model
+    with evaluating(model):
+        hidden = encoder(**words).last_hidden_state  # (B, T, d)
+    return F.normalize(mean_pool(hidden, words["attention_mask"]), dim=1)
 
 
 def load_classifier(name="minilm", labels=2, *, seed=0, dtype=torch.float32, device=None):

@@ -29,7 +29,7 @@ OPEN_TO = {  # a room and the rooms whose doors are open to it; what those may e
     "merging": {"layers", "modes"},
     "training": {"modes"},
     "sweeps": {"training"},
-    "models": {"assets", "architectures", "smollm2"},
+    "models": {"assets", "architectures", "smollm2", "modes"},
     "architectures": set(),
     "smollm2": {"assets"},
     "data": {"assets", "delta"},  # a planted task knows its ΔW

@@ -283,3 +283,16 @@ def test_smollm2():
     tokens = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     answer = model.generate(**tokens, max_new_tokens=8, do_sample=False)
     assert "Paris" in tokenizer.decode(answer[0, tokens["input_ids"].shape[1] :])
+
+
+@pytest.mark.model
+def test_sentence_vectors_are_the_read_out_of_length_one():
+    model, tokenizer = models.load_classifier("minilm")
+    texts = ["Not a moment too long.", "Two hours I want back."]
+    found = models.sentence_vectors(model.train(), tokenizer, texts)
+    words = tokenizer(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        hidden = model.eval().bert(words["input_ids"], words["attention_mask"]).last_hidden_state
+    expected = torch.nn.functional.normalize(models.mean_pool(hidden, words["attention_mask"]), dim=1)
+    torch.testing.assert_close(found, expected)
+    assert not found.requires_grad
