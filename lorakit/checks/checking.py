@@ -9,16 +9,16 @@ looks give away (`comparing.usual`); the exercise's own word for the rest.
 from __future__ import annotations
 
 import copy
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lorakit.checks.comparing import DOUBLE, NUMBER, SINGLE, differing, plain, same, show, usual
 from lorakit.checks.failing import CheckFailed, Unanswered, fail, passed
+from lorakit.checks.raising import raised
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +122,9 @@ def call(exercise: str, function: Callable, case: Case, title: str | None = None
             raise Unanswered(
                 exercise, diagnosis="not written yet: replace the line that raises NotImplementedError"
             ) from None
-        _raised(exercise, title, error)
+        raised(exercise, title, error)
     except Exception as error:
-        _raised(exercise, title, error)
+        raised(exercise, title, error)
     if not case.changes and not same(_state(given), _state((args, kwargs)), 0.0):
         fail(exercise, title, diagnosis="the function changed what it was given, in place: work on a copy (x.clone())")
     return returned
@@ -139,24 +139,6 @@ def copied(value: Any) -> Any:
     if type(value) is dict:
         return {key: copied(item) for key, item in value.items()}
     return copy.deepcopy(value)
-
-
-def _raised(exercise: str, title: str, error: Exception) -> NoReturn:
-    own = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if "site-packages" not in frame.filename]
-    where = f" in line {own[-1].lineno} of {own[-1].name}: {own[-1].line}" if own and own[-1].line else ""
-    said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    raise CheckFailed(exercise, title, "", f"nothing: it raised {said}", _advice(error) + where) from error
-
-
-def _advice(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, TypeError) and "positional argument" in text:
-        return "the function does not take the arguments that the task names"
-    if any(words in text for words in ("shapes cannot be multiplied", "size of tensor", "size mismatch", "must match")):
-        return "shapes that do not fit together: remember A (r, in), B (out, r), ΔW (out, in)"
-    if "dtype" in text or "same type" in text:
-        return "float32 met float64: make new tensors with dtype=x.dtype"
-    return f"a {type(error).__name__}"
 
 
 def _state(value: Any) -> Any:

@@ -103,7 +103,7 @@ def _values(a: np.ndarray, b: np.ndarray, tolerance: float) -> str | None:
     if not np.isfinite(b).all():
         return "some entries are not finite: is there a division by zero, or a tensor that was never filled?"
     if not b.any() and a.any():
-        return "every entry is 0"
+        return "every entry is 0" if b.size > 1 else "this is 0"
     if tolerance < SINGLE and same(a, b, SINGLE):
         return "right to about 7 digits only: somewhere float64 became float32; make new tensors with dtype=x.dtype"
     if a.ndim == 2 and a.shape[0] == a.shape[1] and a.size > 1 and same(a.T, b, tolerance):

@@ -126,7 +126,7 @@ def test_the_line_of_the_student_s_own_code_is_named():
         wide = B.T
         return wide @ missing
 
-    with pytest.raises(CheckFailed, match=r"in line \d+ of answer: return wide @ missing"):
+    with pytest.raises(CheckFailed, match=r"likely: line \d+ of answer: return wide @ missing"):
         settled(answer)
 
 

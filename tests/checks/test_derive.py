@@ -111,6 +111,12 @@ def take_out(layer, kept):
     layer.weight.data = kept
 
 
+def install_wide(layer, change):
+    kept = layer.weight.detach().clone()
+    layer.weight.data = kept + change
+    return kept
+
+
 def install_parameter(layer, change):
     kept = layer.weight
     layer.weight = nn.Parameter((kept.double() + change).type_as(kept), requires_grad=False)
@@ -233,6 +239,8 @@ WRONG = {
         (lambda w, r: sum(2 * r * o for o, _ in w), "square weights"),
         (lambda w, r: sum(o * i for o, i in w), "full fine-tuning"),
         (lambda w, r: sum(r * o * i for o, i in w), "are multiplied"),
+        (lambda w, r: sum(2 * r * (o + i) for o, i in w), "twice too many"),
+        (lambda w, r: sum(o * r * r * i for o, i in w), "add them up"),
         (lambda w, r: sum(o + i for o, i in w), "rank is missing"),
         (lambda w, r: r * (w[0][0] + w[0][1]), "first weight"),
         (lambda w, r: r * (w[-1][0] + w[-1][1]), "last weight"),
@@ -242,6 +250,8 @@ WRONG = {
         (lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad), "counts what is frozen"),
         (lambda m: len([p for p in m.parameters() if p.requires_grad]), "how many tensors"),
         (lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad and p.dim() == 2), "only matrices"),
+        (lambda m: sum(p.numel() for p in m.state_dict().values() if p.requires_grad), "require no gradient"),
+        (lambda m: sum(p.numel() for k in m.modules() for p in k.parameters() if p.requires_grad), "counted again"),
         (lambda m: sum(len(p) for p in m.parameters() if p.requires_grad), "counts rows"),
         (lambda m: sum(p.numel() for n, p in m.named_parameters() if n[-2:] in (".A", ".B")), "only A and B"),
         (
@@ -260,6 +270,7 @@ WRONG = {
         (lambda x, W, b, A, B, a: x @ (W + a / len(A) * B @ A).T + b, "ΔW is formed"),
         (lambda x, W, b, A, B, a: x @ W.T + b, "frozen layer alone"),
         (lambda x, W, b, A, B, a: x @ W.T + b + a / len(A) * (x @ B @ A), "wrong order"),
+        (lambda x, W, b, A, B, a: W @ x + b + a / len(A) * B @ (A @ x), r"W·x is x @ W\.T"),
     ],
     "initial": [
         (lambda o, i, r, g: (torch.zeros(r, i), uniform(r, o, o, g)[0].T[:, :r].reshape(o, r)), "swapped"),
@@ -299,6 +310,7 @@ WRONG = {
         (lambda W, A, B, a: W + (a / len(A) * B @ A).to(W.dtype), "added in bfloat16"),
         (lambda W, A, B, a: W + a / len(A) * B @ A, "the layer stores bfloat16"),
         (lambda W, A, B, a: merged(W, A, B, a).T, "transpose"),
+        (lambda W, A, B, a: (W.float() + a / len(A) * (B @ A).float()).to(W.dtype), "in double precision"),
     ],
     "unmerge": [
         ((install_and_keep_the_change, subtract), "rounds a second time"),
@@ -307,6 +319,7 @@ WRONG = {
         ((lambda layer, change: install(layer, 2 * change), take_out), r"installed is not W₀ \+ ΔW"),
         ((install, lambda layer, kept: setattr(layer.weight, "data", kept.double())), "another dtype"),
         ((install, lambda layer, kept: layer.weight.data.zero_()), "zeros"),
+        ((install_wide, take_out), "cast the sum"),
         ((keep_something_else, take_out), "neither W₀ nor"),
         ((lambda layer: None, take_out), "does not take the arguments"),
     ],

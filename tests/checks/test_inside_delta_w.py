@@ -346,7 +346,7 @@ WRONG = {
         (by_place, "by their place"),
         (
             lambda a, b: dict.fromkeys(("query", "value"), medians_with()(a, b)["query"]),
-            "for each name of a, sorted by its end",
+            "query and value apart, and their median",
         ),
         (lambda a, b: dict(zip(("value", "query"), medians(a, b).values())), "swapped"),
         (medians_with(lambda values: values[0]), "only the first layer"),

@@ -334,6 +334,8 @@ WRONG = {
         (lambda d: int(torch.linalg.matrix_rank(d)), "not 0"),
         (zero_or(lambda s: (s**2).sum() ** 2 / (s**4).sum()), "participation ratio"),
         (lambda d: float((d**2).sum() / sv(d)[0] ** 2), "0/0"),
+        (zero_or(lambda s: (s**2).sum() / s[-1] ** 2), "divides by the last"),
+        (zero_or(lambda s: round(float((s**2).sum() / s[0] ** 2))), "whole number"),
     ],
     "effective": [
         (zero_or(lambda s: entropy(s**2 / (s**2).sum()).exp()), "Roy and Vetterli"),
@@ -345,6 +347,8 @@ WRONG = {
         (zero_or(lambda s: (s / s[0]).square().sum()), "stable rank"),
         (zero_or(lambda s: (s**2).sum() ** 2 / (s**4).sum()), "participation"),
         (lambda d: float(torch.exp(-((p := sv(d) / sv(d).sum()) * p.log()).sum())), "0·ln 0"),
+        (lambda d: float(entropy((s := sv(d))[s > 0] / s.sum()).exp()), "an empty sum"),
+        (zero_or(lambda s: entropy((s + 1e-8) / (s + 1e-8).sum()).exp()), "counts as directions"),
     ],
     "energy": [
         (lambda d, q: int((sv(d).cumsum(0) / sv(d).sum() < q).sum()) + 1, "this sums σ"),

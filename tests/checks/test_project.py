@@ -184,6 +184,12 @@ def t_interval(d, t, n):
     return d.mean(), d.mean() - half, d.mean() + half
 
 
+def unshifted(k, n):
+    low, high = interval_by_formula(k, n)
+    half, middle = (high - low) / 2, k / n / (1 + 1.96**2 / n)
+    return middle - half, middle + half
+
+
 def unpaired(ours, theirs):
     low, high = scipy.stats.ttest_ind(ours, theirs).confidence_interval(0.95)
     return np.mean(ours) - np.mean(theirs), low, high
@@ -218,6 +224,10 @@ WRONG = {
         (by(lambda row: normal(row[0]).replace(" ", "")), "one space is to stay"),
         (by(lambda row: (normal(row[0]), row[1])), "label is compared as well"),
         (leak_within, "a part of another"),
+        (by(lambda row: re.sub("[^a-z0-9]+", " ", row[0].lower()).strip()), "é is a letter"),
+        (by(lambda row: frozenset(normal(row[0]).split())), "order of the words"),
+        (by(lambda row: re.sub(r"\W+", " ", row[0].lower())), "at the ends"),
+        (by(lambda row: re.sub(r"\W", " ", row[0].lower()).strip()), "each run of them"),
         (leak_once, "counted once"),
         (lambda train, test: leak_by_set(test, train), "places in train"),
         (lambda train, test: len(leak_by_set(train, test)), "how many there are"),
@@ -225,6 +235,8 @@ WRONG = {
     "interval": [
         (wald(), "Wald's"),
         (wilson(1.0), "68 %"),
+        (unshifted, "p alone"),
+        (lambda k, n: (0.1, 0.2), "hint 1 says"),
         (wilson(1.645), "one side"),
         (wilson(2.576), "99 %"),
         (lambda k, n: [end * (1 + 1.96**2 / n) for end in interval_by_formula(k, n)], "division by"),

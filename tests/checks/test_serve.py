@@ -326,6 +326,13 @@ def scale_vague(config):
     return scale_checked(config)
 
 
+def scale_or_refuse_the_absent(config):
+    for key in ("r", "lora_alpha", "use_rslora"):
+        if key not in config:
+            raise ValueError(f"{key} is missing")
+    return config["lora_alpha"] / (config["r"] ** 0.5 if config["use_rslora"] else config["r"])
+
+
 def scale_truthy(config):
     for key in ("r", "lora_alpha", "use_rslora"):
         if not config.get(key):
@@ -342,6 +349,11 @@ def ledger_counting(tensors, layers, rank):
     found = [problem for problem in ledger_by_sets(tensors, layers, rank) if problem[0] != "shape"]
     both = wanted.keys() & tensors.keys()
     return found + [("shape", key) for key in both if tensors[key].numel() != math.prod(wanted[key])]
+
+
+def ledger_without_prefix(tensors, layers, rank):
+    short = [key.removeprefix("base_model.model.") for key in wanted_shapes(layers, rank)]
+    return [("missing", key) for key in short] + [("unknown", key) for key in tensors]
 
 
 def fits(tensor, key, wanted):
@@ -400,6 +412,17 @@ def latency_with(*, warm=True, count_warm=False, blocks=False, own_clock=False, 
     return latency
 
 
+def latency_read_once_a_round(variants, rounds, warmup, clock):
+    took = {name: [] for name in variants}
+    for n in range(-warmup, rounds):
+        start = clock()
+        for name, run in variants.items():
+            run()
+            if n >= 0:
+                took[name].append(1e3 * (clock() - start))
+    return {name: (np.mean(some), np.std(some)) for name, some in took.items()}
+
+
 def latency_without_parentheses(variants, rounds, warmup, clock):
     for name in list(variants) * (rounds + warmup):
         variants[name]
@@ -430,6 +453,8 @@ WRONG = {
         (mixed_first, "of the first row"),
         (mixed_sorted, "in the order of their tasks"),
         (lambda x, W, A, B, task: mixed_bmm(x, 0 * W, A, B, task), "W·x is missing"),
+        (lambda x, W, A, B, task: mixed_bmm(x, W, A, B, task) * (task >= 0).view(-1, 1, 1), "W·x stays"),
+        (lambda x, W, A, B, task: mixed_bmm(x, W, A, B, torch.where(task > 0, task, -1)), "task 0 got no"),
         (lambda x, W, A, B, task: x @ W.T, "no row got an adapter"),
         (lambda x, W, A, B, task: x @ W.T + x @ A[task] @ B[task], "shapes that do not fit"),
     ],
@@ -477,6 +502,7 @@ WRONG = {
         (scale_vague, "names no key"),
         (scale_truthy, "False is an answer"),
         (lambda c: c["lora_alpha"] / (c["r"] ** 0.5 if c["use_rslora"] else c["r"]), "a bare KeyError"),
+        (scale_or_refuse_the_absent, "null is missing too"),
     ],
     "ledger": [
         (without("missing"), "in disguise"),
@@ -490,6 +516,8 @@ WRONG = {
         (ledger_cut_anywhere, "at its end"),
         (ledger_turned, "a false alarm"),
         (ledger_texts, "pairs"),
+        (ledger_without_prefix, "keys begin with"),
+        (lambda *args: ledger_by_loop(*args)[:1], "stops at the first fault"),
     ],
     "latency": [
         (latency_with(warm=False), "no warm-up"),
@@ -502,6 +530,7 @@ WRONG = {
         (latency_with(read=lambda t: (np.median(t), t.std())), "median"),
         (latency_with(read=lambda t: (t.sum(), t.std())), "all rounds together"),
         (latency_with(read=lambda t: (t.std(), t.mean())), "mean comes first"),
+        (latency_read_once_a_round, "no call's"),
         (latency_without_parentheses, "has parentheses"),
         (latency_with(read=lambda t: t.mean()), "each name has a pair"),
     ],

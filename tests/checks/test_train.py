@@ -181,7 +181,7 @@ def step_and_zero_after(model, batch, optimizer, clip):
         p.grad *= min(1.0, clip / norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=False)
-    return loss
+    return float(loss.detach())
 
 
 def step_by_closure(model, batch, optimizer, clip):
@@ -193,6 +193,24 @@ def step_by_closure(model, batch, optimizer, clip):
         return loss
 
     return optimizer.step(closure).item()
+
+
+def step_of_softmax(model, batch, optimizer, clip):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(F.softmax(model(batch[0]), -1), batch[1])
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return loss.item()
+
+
+def step_with_its_graph(model, batch, optimizer, clip):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(batch[0]), batch[1])
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return loss
 
 
 def step_with(zero="first", clip_by=nn.utils.clip_grad_norm_, backward=True, go=True, reduction="mean", after=False):
@@ -361,6 +379,8 @@ WRONG = {
         (step_with(clip_by=nn.utils.clip_grad_value_), "entries are clipped"),
         (step_with(reduction="sum"), "sum over the rows"),
         (step_with(after=True), "after the step"),
+        (step_of_softmax, "takes logits"),
+        (step_with_its_graph, "with its graph"),
     ],
     "stored": [
         (lambda o: sum(t.numel() for t in tensors(o)), "these are entries"),
@@ -370,6 +390,7 @@ WRONG = {
         (lambda o: sum(s["exp_avg"].nbytes for s in o.state.values() if "exp_avg" in s), "first moment"),
         (lambda o: sum(t.nbytes for t in next(iter(o.state.values()), {}).values()), "first parameter"),
         (lambda o: len(tensors(o)), "not their bytes"),
+        (lambda o: sum(t.nbytes for s in o.state.values() for t in s.values()), r"line \d+ of <genexpr>"),
         (lambda o: sum(t.nbytes for t in tensors(o) if t.shape), "count of steps"),
     ],
     "first_change": [
@@ -397,6 +418,7 @@ WRONG = {
         (bitfit_only_freezes, "stayed frozen"),
         (only(bias, says=lambda names: None), "no list of their names"),
         (only(bias, says=lambda names: [n[:-5] for n in names]), "those of layers"),
+        (lambda m: [m.get_parameter(n) for n in only(bias)(m)], "parameters themselves"),
         (only(bias, says=len), "return the list of their names"),
         (only(lambda n: n == "head.bias"), "should and does not"),
     ],
@@ -419,6 +441,8 @@ WRONG = {
         (lambda b, d, m, p: (b // (d * m), sizes(b, d, m, p)[1]), "two factors"),
         (lambda b, d, m, p: sizes(b, d, 1, 1), "divide it among them"),
         (lambda *a: sizes(*a)[::-1], "comes first"),
+        (lambda b, d, m, p: (sizes(b, d, m, p)[0], (b // p - d) // (2 * d)), "bias of length r"),
+        (lambda b, d, m, p: (sizes(b, d, m, p)[0], b // p // (2 * d + 1)), "bias of length d"),
         (lambda b, d, m, p: sizes(b, d, p, m), "swapped"),
         (lambda b, d, m, p: (b // (2 * d * m),) * 2, "as wide as each other"),
     ],

@@ -37,7 +37,7 @@ def check_merge(merge: Callable, *, seed: int = 0) -> None:
         Mistake(_in_half, lambda W, A, B, a: W + (a / len(A) * B @ A).to(W.dtype)),
         Mistake(_in_half, lambda W, A, B, a: W + a / len(A) * B.to(W.dtype) @ A.to(W.dtype)),
         Mistake(_in_half, lambda W, A, B, a: W + a / len(A) * (B.to(W.dtype) @ A.to(W.dtype))),
-        Mistake(_uncast, lambda W, A, B, a: W.float() + a / len(A) * B @ A),
+        Mistake(_uncast, _single),
     ]
     settle("merge", merge, cases, mistakes, right=_as_stored, otherwise=_dtype)
 
@@ -64,7 +64,13 @@ def _in_half(W: Tensor, *_) -> str:
     return HALF.format(str(W.dtype)[6:])
 
 
+def _single(W: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
+    return W.float() + alpha / len(A) * B.float() @ A.float()
+
+
 def _uncast(W: Tensor, *_) -> str:
+    if W.dtype == torch.float64:
+        return "the sum is made in float32 here, and the layer stores float64: form it in double precision"
     return f"the sum is right and came back in float32: the layer stores {str(W.dtype)[6:]}, cast it at the end"
 
 
@@ -99,6 +105,14 @@ def _cycles(install: Callable, take_out: Callable, layer: nn.Linear, changes: li
         merged = layer.weight.detach().clone()
         if torch.equal(merged, before):
             fail("unmerge", says, diagnosis="after install the layer still holds W₀: put the sum into layer.weight")
+        if merged.dtype != sum_.dtype:
+            fail(
+                "unmerge",
+                says,
+                str(sum_.dtype),
+                str(merged.dtype),
+                "the installed weight is wider than the layer was: cast the sum",
+            )
         if not torch.equal(merged, sum_):
             fail("unmerge", says, sum_, merged, "installed is not W₀ + ΔW, formed in float32 and cast once")
         call("unmerge", take_out, Case(f"{says}, take_out {cycle}", (layer, kept), None, changes=True, shared=True))

@@ -92,6 +92,11 @@ def check_formula(formula: Callable, *, seed: int = 0) -> None:
             "out and in are multiplied: each entry of A and B is counted once",
             lambda w, r: sum(r * o * i for o, i in w),
         ),
+        Mistake("twice too many: r·in for A and r·out for B, each once", lambda w, r: 2 * r * sum(map(sum, w))),
+        Mistake(
+            "the size of A times that of B: add them up",
+            lambda w, r: sum(r * o * r * i for o, i in w),
+        ),
         Mistake("the rank is missing: this is out + in", lambda w, r: sum(map(sum, w))),
         Mistake("only the first weight is counted", lambda w, r: r * sum(w[0])),
         Mistake("only the last weight is counted: is the sum inside the loop?", lambda w, r: r * sum(w[-1])),
@@ -112,6 +117,11 @@ def check_counted(counted: Callable, *, seed: int = 0) -> None:
         ),
         Mistake("a parameter that two layers share is counted twice", _with_shared_twice),
         Mistake("only A and B are counted: whatever requires a gradient trains, a head too", _adapters_only),
+        Mistake(
+            "the layers inside are counted again: modules() gives every level, and parameters() goes all the way down",
+            lambda m: sum(p.numel() for part in m.modules() for p in part.parameters() if p.requires_grad),
+        ),
+        Mistake("nothing counts here: state_dict() hands out tensors that require no gradient", lambda m: 0),
         Mistake("this counts rows, len(p): ask for all entries, numel()", lambda m: sum(len(p) for p in _training(m))),
         Mistake(
             "this is a share: the number of parameters is asked for",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import mean, median
+from typing import Any
 
 from lorakit.analysis import similarity
 from lorakit.checks.checking import Case, Mistake, settle
 from lorakit.checks.drawing import Draw
+from lorakit.checks.failing import fail
 from lorakit.delta import LowRank
 
 Adapter = dict[str, LowRank]
@@ -31,6 +33,7 @@ def check_medians(medians: Callable, *, seed: int = 0) -> None:
             lambda a, b: _medians(a, b, of="A"),
         ),
         Mistake("this is φ of all directions: the top one of each, phi[0, 0]", lambda a, b: _medians(a, b, at=-1)),
+        Mistake("this is φ(2, 2): phi[0, 0] is that of one direction", lambda a, b: _medians(a, b, at=1)),
         Mistake("φ is 1 everywhere: a was compared with itself", lambda a, b: _medians(a, a)),
         Mistake("layers were paired by their place: pair them by name", _by_place),
         Mistake(
@@ -45,11 +48,27 @@ def check_medians(medians: Callable, *, seed: int = 0) -> None:
     ]
     settle(
         "medians",
-        medians,
+        _by_names_of_a(medians),
         cases,
         mistakes,
-        otherwise="similarity(a[name], b[name]).phi[0, 0] for each name of a, sorted by its end",
+        otherwise="is it φ(1, 1) of the same layer in both, query and value apart, and their median?",
     )
+
+
+def _by_names_of_a(medians: Callable) -> Callable:
+    """A layer that only `b` has is asked of `a` by many."""
+    if not callable(medians):
+        return medians
+
+    def outcome(a: Adapter, b: Adapter) -> Any:
+        try:
+            return medians(a, b)
+        except KeyError as error:
+            if not error.args or error.args[0] not in b:
+                raise
+            fail("medians", f"b has {error.args[0]}, and a has not", diagnosis="go through the layers of a")
+
+    return outcome
 
 
 def _adapter(draw: Draw, layers: int, d: int, r: int) -> Adapter:

@@ -60,35 +60,7 @@ def check_factor_null(factor_null: Callable, *, seed: int = 0) -> None:
         o, i = draw.distinct(2, 60, 900)
         cases.append(Case(f"‖ΔW‖ = {d:g}, ‖W‖ = {w:g}, r = {r}, {o}×{i}", (d, w, r, o, i), _null(d, w, r, o, i)))
     cases.append(Case("GPT-3, table 7: r = 4", (6.91, 61.95, 4, 12288, 12288), _null(6.91, 61.95, 4, 12288, 12288)))
-    mistakes = [
-        Mistake(
-            "this is ‖UᵀWV‖ by chance: the factor divides ‖ΔW‖ by it", lambda d, w, r, o, i: w * r / math.sqrt(o * i)
-        ),
-        Mistake("upside down", lambda d, w, r, o, i: 1 / _null(d, w, r, o, i)),
-        Mistake(
-            "out·in without the root: r²/(out·in) is the share of ‖W‖², and its root that of ‖W‖",
-            lambda d, w, r, o, i: d / (w * r / (o * i)),
-        ),
-        Mistake(
-            "√r for r: r directions on each side, r² of out·in places",
-            lambda d, w, r, o, i: d / (w * math.sqrt(r) / math.sqrt(o * i)),
-        ),
-        Mistake(
-            "r² for r: the norm is the root of the share r²/(out·in)",
-            lambda d, w, r, o, i: d / (w * r * r / math.sqrt(o * i)),
-        ),
-        Mistake("the rank is missing", lambda d, w, r, o, i: d / w * math.sqrt(o * i)),
-        Mistake("this takes out for both sides: √(out·in)", lambda d, w, r, o, i: d / w * o / r),
-        Mistake("this takes in for both sides: √(out·in)", lambda d, w, r, o, i: d / w * i / r),
-        Mistake(
-            "‖W‖ is missing: a large W is large in random directions too",
-            lambda d, w, r, o, i: d * math.sqrt(o * i) / r,
-        ),
-        Mistake("‖ΔW‖ is missing: it stands above", lambda d, w, r, o, i: math.sqrt(o * i) / (w * r)),
-        Mistake("chance is not 1: random directions meet only a small part of W", lambda d, w, r, o, i: 1.0),
-        Mistake("this is ‖ΔW‖/‖W‖: random directions meet only a small part of W", lambda d, w, r, o, i: d / w),
-    ]
-    settle("factor_null", factor_null, cases, mistakes)
+    settle("factor_null", factor_null, cases, NULL_MISTAKES)
 
 
 def _null(norm_delta: float, norm_W: float, rank: int, out: int, inputs: int) -> float:
@@ -126,4 +98,35 @@ FACTOR_MISTAKES = [
         "only the side of the inputs is projected: U is missing",
         lambda D, W, r: _norm(D) / _norm(W @ _svd(D)[2][:r].mT),
     ),
+]
+NULL_MISTAKES = [
+    Mistake("this is ‖UᵀWV‖ by chance: the factor divides ‖ΔW‖ by it", lambda d, w, r, o, i: w * r / math.sqrt(o * i)),
+    Mistake("upside down", lambda d, w, r, o, i: 1 / _null(d, w, r, o, i)),
+    Mistake(
+        "out·in without the root: r²/(out·in) is the share of ‖W‖², and its root that of ‖W‖",
+        lambda d, w, r, o, i: d / (w * r / (o * i)),
+    ),
+    Mistake(
+        "√r for r: r directions on each side, r² of out·in places",
+        lambda d, w, r, o, i: d / (w * math.sqrt(r) / math.sqrt(o * i)),
+    ),
+    Mistake(
+        "r² for r: the norm is the root of the share r²/(out·in)",
+        lambda d, w, r, o, i: d / (w * r * r / math.sqrt(o * i)),
+    ),
+    Mistake(
+        "‖W‖ times the share of its square: of the share r²/(out·in), the root belongs to ‖W‖",
+        lambda d, w, r, o, i: d / (w * r * r / (o * i)),
+    ),
+    Mistake("all of it is squared: take the root", lambda d, w, r, o, i: _null(d, w, r, o, i) ** 2),
+    Mistake("the rank is missing", lambda d, w, r, o, i: d / w * math.sqrt(o * i)),
+    Mistake("this takes out for both sides: √(out·in)", lambda d, w, r, o, i: d / w * o / r),
+    Mistake("this takes in for both sides: √(out·in)", lambda d, w, r, o, i: d / w * i / r),
+    Mistake(
+        "‖W‖ is missing: a large W is large in random directions too",
+        lambda d, w, r, o, i: d * math.sqrt(o * i) / r,
+    ),
+    Mistake("‖ΔW‖ is missing: it stands above", lambda d, w, r, o, i: math.sqrt(o * i) / (w * r)),
+    Mistake("chance is not 1: random directions meet only a small part of W", lambda d, w, r, o, i: 1.0),
+    Mistake("this is ‖ΔW‖/‖W‖: random directions meet only a small part of W", lambda d, w, r, o, i: d / w),
 ]

@@ -19,7 +19,7 @@ def check_truncated(truncated: Callable, *, seed: int = 0) -> None:
     for i, z in enumerate(draw.sizes(6, low=8)):
         r = max(z.rank, 4)
         B, A = draw.normal(z.out, r, dtype=z.dtype), draw.normal(r, z.inputs, dtype=z.dtype)
-        k = (1, r - 1, r, 2, draw.integer(1, r), 2)[i]
+        k = (2, r - 1, r, 1, draw.integer(1, r), 2)[i]
         cases.append(Case(f"{z._replace(rank=r)}, k = {k}", (B, A, k), _cut(B, A, slice(0, k))))
     mistakes = [
         Mistake("the first k columns of B and rows of A are in no order: the directions of B·A are", _first),
@@ -30,6 +30,10 @@ def check_truncated(truncated: Callable, *, seed: int = 0) -> None:
         Mistake(
             "√S stands on one side only: S once, or its root on each",
             lambda B, A, k: _cut(B, A, slice(0, k), power=0.5),
+        ),
+        Mistake(
+            "these are the last k of all directions, and S is 0 there: it falls, take the first k",
+            lambda B, A, k: 0 * B @ A,
         ),
         Mistake(
             "these are the smallest k directions: the largest carry the most",

@@ -82,8 +82,26 @@ def _of_sigma(formula: Callable[[Tensor], object]) -> Callable[[Tensor], object]
     return lambda delta: formula(torch.linalg.svdvals(delta))
 
 
+def _one_of_none(delta: Tensor) -> float:
+    if delta.any():
+        raise ValueError("of zeros only")
+    return 1.0
+
+
+def _padded(ε: float) -> Callable[[Tensor], object]:
+    return _of_sigma(lambda s: _entropy((s + ε) / (s + ε).sum()).exp())
+
+
 def _entropy(p: Tensor) -> Tensor:
     return -(p * p.log()).sum()
+
+
+def _by_the_last(sigma: Tensor) -> Tensor:
+    return (sigma**2).sum() / sigma[-1] ** 2
+
+
+def _whole(sigma: Tensor) -> Tensor:
+    return ((sigma**2).sum() / sigma[0] ** 2).round()
 
 
 PARTICIPATION = Mistake(
@@ -98,6 +116,8 @@ NAN = "ΔW = 0 has no direction, and 0/0 is NaN: return 0 there"
 STABLE = (
     Mistake(NAN, lambda delta: float("nan")),
     Mistake("Σσ/σ₁ weighs directions by σ; the stable rank weighs them by σ²", _of_sigma(lambda s: s.sum() / s[0])),
+    Mistake("σ₁ is the largest singular value, the first; this divides by the last", _of_sigma(_by_the_last)),
+    Mistake("rounded to a whole number: a stable rank may be 2.7", _of_sigma(_whole)),
     Mistake("‖ΔW‖_F/σ₁ is the square root of what is asked for", _of_sigma(lambda s: s.norm() / s[0])),
     Mistake("‖ΔW‖_F² over σ₁, not σ₁²: 2·ΔW would count twice as much", _of_sigma(lambda s: (s**2).sum() / s[0])),
     Mistake(
@@ -108,6 +128,11 @@ STABLE = (
     PARTICIPATION,
 )
 EFFECTIVE = (
+    Mistake("ΔW = 0 has no direction, and the exponential of an empty sum is 1: return 0 there", _one_of_none),
+    *(
+        Mistake("something small is added to σ, and it counts as directions: leave out the zeros instead", _padded(ε))
+        for ε in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)
+    ),
     Mistake(
         "0·ln 0 is NaN to a computer, and 0 in the entropy: leave out the σ that are 0", lambda delta: float("nan")
     ),

@@ -24,7 +24,7 @@ def check_interval(function: Callable, *, seed: int = 0) -> None:
     counts = [(draw.integer(15, 21), draw.integer(24, 30)), (draw.integer(400, 700), 1000)]
     counts += [(draw.integer(8, 12),) * 2, (0, draw.integer(8, 12))]
     cases = [Case(f"{k} of {n} right", (k, n), _wilson(k, n), tolerance=2e-4) for k, n in counts]
-    settle("interval", listing(function), cases, INTERVAL)
+    settle("interval", listing(function), cases, INTERVAL, otherwise="try 84 of 100: hint 1 says what comes out")
 
 
 def check_beyond(function: Callable, *, seed: int = 0) -> None:
@@ -74,7 +74,13 @@ def _undivided(k: int, n: int) -> list[float]:
     return [end * (1 + 1.96**2 / n) for end in _wilson(k, n)]
 
 
+def _unshifted(k: int, n: int) -> list[float]:
+    low, high = _wilson(k, n)
+    return [end - (low + high) / 2 + k / n / (1 + 1.96**2 / n) for end in (low, high)]
+
+
 INTERVAL = (
+    Mistake("the middle is p alone: z²/2n is added to it", _unshifted),
     Mistake(
         "p ± 1.96·√(p(1−p)/n) is Wald's: it is empty at 0 and at 100 %, and leaves [0, 1]; take Wilson's",
         lambda k, n: _around(k, n, 1.96 * _error(k, n)),
@@ -146,9 +152,9 @@ def _paired(ours, theirs, *, ddof=1, root=True, quantile=None, less=1) -> list[f
     return [difference.mean(), difference.mean() - half, difference.mean() + half]
 
 
-def _unpaired(ours, theirs) -> list[float]:
+def _unpaired(ours, theirs, less=lambda n: 2 * n - 2) -> list[float]:
     n, mean = len(ours), np.mean(ours) - np.mean(theirs)
-    half = student.ppf(0.975, 2 * n - 2) * math.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / n)
+    half = student.ppf(0.975, less(n)) * math.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / n)
     return [mean, mean - half, mean + half]
 
 
@@ -161,6 +167,10 @@ PAIRED = (
     Mistake(
         "the two were treated as strangers: what a seed does to both cancels only in the differences, seed by seed",
         _unpaired,
+    ),
+    Mistake(
+        "the two were treated as strangers: what a seed does to both cancels only in the differences, seed by seed",
+        lambda a, b: _unpaired(a, b, less=lambda n: n - 1),
     ),
     Mistake(
         "1.96 is for many seeds: with so few, Student's t with n − 1 degrees is wider",

@@ -25,7 +25,7 @@ def check_leak(function: Callable, *, seed: int = 0) -> None:
 
 # What the leaks of a case look like: as they are in train, or dressed up. In the first, no two wrong formulas agree.
 KINDS = (
-    ("as it is", "capitals", "punctuation", "spaces", "around", "another label", "twice"),
+    ("as it is", "capitals", "punctuation", "spaces", "around", "another label", "twice", "tabs"),
     ("as it is",),
     ("punctuation", "capitals"),
     (),
@@ -33,15 +33,22 @@ KINDS = (
 
 
 def _leaky(draw: Draw, *kinds: str) -> Case:
-    texts = [_text(draw, n) for n in range(14)]
-    train = [(text, draw.integer(0, 1)) for text in texts[:8]]
+    texts = [_text(draw, n) for n in range(15)]
+    train = [(text, draw.integer(0, 1)) for text in texts[:9]]
     apart = "".join(texts[7].split(" ")[:2]) + " " + " ".join(texts[7].split(" ")[2:])  # its first two words in one
-    test = [(text, draw.integer(0, 1)) for text in [*texts[8:], texts[0].split(" and ")[0], apart]]
+    texts[6], turned = _with_accent(texts[6]), " and ".join(reversed(texts[5].split(" and ")))
+    train[6] = (texts[6], train[6][1])
+    near = [texts[0].split(" and ")[0], apart, texts[6].replace("é", " "), turned]
+    test = [(text, draw.integer(0, 1)) for text in [*texts[9:], *near]]
     leaks = [row for n, kind in enumerate(kinds) for row in _dressed(train[n + 1], kind)]
     rows = [(row, False) for row in test] + [(row, True) for row in leaks]
     rows = [rows[place] for place in draw.distinct(len(rows), 0, len(rows) - 1)]
     says = f"{len(train)} training rows, {len(rows)} test rows, leaks: {', '.join(kinds) or 'none'}"
     return Case(says, (train, [row for row, _ in rows]), [n for n, (_, leak) in enumerate(rows) if leak])
+
+
+def _with_accent(text: str) -> str:
+    return "café " + text.partition(" ")[2].replace("café", "cafe")
 
 
 def _text(draw: Draw, n: int) -> str:
@@ -57,6 +64,8 @@ def _dressed(row: tuple[str, int], kind: str) -> list[tuple[str, int]]:
         return [(f"“{text.replace(' and ', ', and ')}…!”", label)]
     if kind == "spaces":
         return [(text.replace(" ", "  "), label)]
+    if kind == "tabs":
+        return [(text.replace(" ", "\t"), label)]
     if kind == "around":
         return [(f" {text}\n", label)]
     return [row, row] if kind == "twice" else [(text, 1 - label)] if kind == "another label" else [row]
@@ -103,6 +112,22 @@ def _text_only(key: Callable[[str], object]) -> Callable[[Rows, Rows], list[int]
 
 
 MISTAKES = (
+    Mistake(
+        "letters beyond a to z are dropped, and texts that differ in one become the same: é is a letter, as \\w knows",
+        _text_only(lambda text: " ".join(re.findall("[a-z0-9]+", text.lower()))),
+    ),
+    Mistake(
+        "the order of the words is lost: the same words in another order are another text",
+        _text_only(lambda text: frozenset(_normal(text).split())),
+    ),
+    Mistake(
+        "spaces at the ends hide a copy: none is to stay there",
+        _text_only(lambda text: re.sub(r"\W+", " ", text.lower())),
+    ),
+    Mistake(
+        "several spaces stay where there were several marks: each run of them becomes one space",
+        _text_only(lambda text: re.sub(r"\W", " ", text.lower()).strip()),
+    ),
     Mistake(
         "the label is compared as well: a row that changed its label has leaked too",
         _by(lambda row: (_normal(row[0]), row[1])),

@@ -120,5 +120,13 @@ MIXED = (
         "the adapters are there and W·x is missing",
         lambda x, W, A, B, task: _row_by_row(x, 0 * W, A, B, task),
     ),
+    Mistake(
+        "rows with task −1 came back as zeros: only their adapter is switched off, W·x stays",
+        lambda x, W, A, B, task: _row_by_row(x, W, A, B, task) * (task >= 0).view(-1, 1, 1),
+    ),
+    Mistake(
+        "task 0 got no adapter: 0 is the first of them, and −1 the sign for none",
+        lambda x, W, A, B, task: _row_by_row(x, W, A, B, torch.where(task == 0, -1, task)),
+    ),
     Mistake("no row got an adapter: this is W·x", lambda x, W, A, B, task: x @ W.mT),
 )

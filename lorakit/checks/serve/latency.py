@@ -84,6 +84,8 @@ def _misrun(machine: Machine, rounds: int, warmup: int) -> str | None:
         return "no variant was called: variants[name]() has parentheses"
     if not machine.asked:
         return "the clock was never read: call clock() before and after, not another clock"
+    if machine.asked < 2 * rounds * len(names) and counts == {rounds + warmup}:
+        return "the clock was not read before and after every call: a time that holds two calls is no call's"
     if counts == {rounds}:
         return "there was no warm-up: the first calls are slow everywhere, and are not to be timed"
     if counts != {rounds + warmup}:
@@ -107,6 +109,7 @@ def _misread(timed: Mapping[str, np.ndarray], everything: Mapping[str, np.ndarra
             spread / len(t) ** 0.5,
         ],
         "this is the median; table 1 has the mean": lambda t, spread: [float(np.median(t)), spread],
+        "this is a median; table 1 has the mean": lambda t, spread: [float(np.sort(t)[(len(t) - 1) // 2]), spread],
         "this is the time of all rounds together: divide by their number": lambda t, spread: [t.sum(), spread],
         "the mean comes first, then the spread": lambda t, spread: [spread, t.mean()],
     }

@@ -121,6 +121,10 @@ def _overlooked(expected: set, found: set, tensors: dict[str, Tensor], layers: d
     what, key = lacking[0]
     side, tensor = key.split(".")[-2], tensors.get(key)
     if what == "missing":
+        if found:
+            return (
+                f"it stops at the first fault: the list is of all that is wrong, and {side} is not in the file either"
+            )
         return f"{side} is not in the file: read with B = 0, this layer would be the frozen model in disguise"
     if what == "unknown":
         return "a tensor that no layer asks for is dropped in silence: go through the keys of the file as well"
@@ -139,5 +143,7 @@ def _overlooked(expected: set, found: set, tensors: dict[str, Tensor], layers: d
 def _false_alarm(what: str, key: str, tensors: dict[str, Tensor]) -> str:
     if "lora_A_head" in key:
         return "a layer may have lora_A in its own name: take the key apart at its end, not wherever 'lora_A' stands"
+    if not key.startswith(PREFIX):
+        return f"keys begin with {PREFIX!r} in the file: without it, everything is missing and everything unknown"
     shape = f", {tuple(tensors[key].shape)}" if key in tensors else ""
     return f"a false alarm, {what!r} for {key}{shape}: A is (r, in), B is (out, r), layers holds (out, in)"

@@ -43,7 +43,9 @@ def _refusing(function: Callable) -> Callable:
             named = [key for key in ("lora_alpha", "use_rslora", "r") if _names(str(error), key)]
             return REFUSED + (named[0] if len(named) == 1 else "nothing" if not named else " and ".join(named))
         except (KeyError, TypeError) as error:
+            null = [key for key, value in config.items() if value is None]
             why = "a bare KeyError tells nobody what to do: look first, and raise a ValueError that names the key"
+            why = f"{null[0]} is there and null, and null is missing too: test for None" if null else why
             fail("scale", f"config has {sorted(config)}", returned=f"{type(error).__name__}: {error}", diagnosis=why)
 
     return answer

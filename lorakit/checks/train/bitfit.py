@@ -22,36 +22,7 @@ def check_bitfit(bitfit: Callable, *, seed: int = 0) -> None:
         if "bias_gate" in says:
             model.bias_gate = nn.Linear(model.head.in_features, 2, bias=False)
         cases.append(Case(f"a Transformer, {says}", (model,), _run(_bitfit)(copied(model)), changes=True))
-    mistakes = [
-        Mistake(
-            "everything trains: set requires_grad to False for what is no bias",
-            _run(lambda m: _only(m, lambda n: True)),
-        ),
-        Mistake(
-            "nothing trains: a bias must have requires_grad set to True, whatever it was before",
-            _run(lambda m: _only(m, lambda n: False)),
-        ),
-        Mistake(
-            "the opposite: weights train and biases are frozen", _run(lambda m: _only(m, lambda n: not _is_bias(n)))
-        ),
-        Mistake(
-            "bias_gate.weight is no bias: look at the last part of the name, not for 'bias' anywhere in it",
-            _run(lambda m: _only(m, lambda n: "bias" in n)),
-        ),
-        Mistake("biases of LayerNorms count too", _run(lambda m: _only(m, lambda n: _is_bias(n) and "norm" not in n))),
-        Mistake("LayerNorm's weight is no bias", _run(lambda m: _only(m, lambda n: _is_bias(n) or "norm" in n))),
-        Mistake(
-            "the head's weight trains too: here only biases do",
-            _run(lambda m: _only(m, lambda n: _is_bias(n) or n.startswith("head"))),
-        ),
-        Mistake("what was frozen before stayed frozen: set requires_grad to True for each bias", _run(_frozen_stays)),
-        Mistake("the right ones train, and no list of their names came back", _run(lambda m: _bitfit(m) and None)),
-        Mistake(
-            "the names are those of layers: return the parameters' own",
-            _run(lambda m: [n.rpartition(".")[0] for n in _bitfit(m)]),
-        ),
-    ]
-    settle("bitfit", _run(bitfit), cases, mistakes, otherwise=_difference)
+    settle("bitfit", _run(bitfit), cases, BITFIT_MISTAKES, otherwise=_difference)
 
 
 def _run(bitfit: Callable) -> Callable:
@@ -60,7 +31,7 @@ def _run(bitfit: Callable) -> Callable:
     def outcome(model: nn.Module) -> dict[str, Any]:
         said = bitfit(model)
         trains = sorted(name for name, p in model.named_parameters() if p.requires_grad)
-        return {"trains": trains, "returned": sorted(said) if isinstance(said, list | tuple | set) else said}
+        return {"trains": trains, "returned": sorted(said, key=str) if isinstance(said, list | tuple | set) else said}
 
     return outcome
 
@@ -90,3 +61,36 @@ def _difference(case: Case, returned: Any) -> str:
     if more or less:
         return f"trains and should not: {more[:3]}; should and does not: {less[:3]}"
     return "the right ones train; return the list of their names"
+
+
+BITFIT_MISTAKES = [
+    Mistake(
+        "everything trains: set requires_grad to False for what is no bias",
+        _run(lambda m: _only(m, lambda n: True)),
+    ),
+    Mistake(
+        "nothing trains: a bias must have requires_grad set to True, whatever it was before",
+        _run(lambda m: _only(m, lambda n: False)),
+    ),
+    Mistake("the opposite: weights train and biases are frozen", _run(lambda m: _only(m, lambda n: not _is_bias(n)))),
+    Mistake(
+        "bias_gate.weight is no bias: look at the last part of the name, not for 'bias' anywhere in it",
+        _run(lambda m: _only(m, lambda n: "bias" in n)),
+    ),
+    Mistake("biases of LayerNorms count too", _run(lambda m: _only(m, lambda n: _is_bias(n) and "norm" not in n))),
+    Mistake("LayerNorm's weight is no bias", _run(lambda m: _only(m, lambda n: _is_bias(n) or "norm" in n))),
+    Mistake(
+        "the head's weight trains too: here only biases do",
+        _run(lambda m: _only(m, lambda n: _is_bias(n) or n.startswith("head"))),
+    ),
+    Mistake("what was frozen before stayed frozen: set requires_grad to True for each bias", _run(_frozen_stays)),
+    Mistake("the right ones train, and no list of their names came back", _run(lambda m: _bitfit(m) and None)),
+    Mistake(
+        "these are the parameters themselves: the list of their names is asked for",
+        _run(lambda m: [m.get_parameter(n) for n in _bitfit(m)]),
+    ),
+    Mistake(
+        "the names are those of layers: return the parameters' own",
+        _run(lambda m: [n.rpartition(".")[0] for n in _bitfit(m)]),
+    ),
+]

@@ -62,11 +62,10 @@ def check_sizes(sizes: Callable, *, seed: int = 0) -> None:
         (draw.integer(20_000, 90_000), draw.integer(60, 400), draw.integer(2, 24), draw.integer(2, 12))
         for _ in range(5)
     ]
-    cases = [(2 * 5 * 96 * 8, 96, 8, 2), (73_728, 384, 12, 12), *drawn]
+    close = [_close(draw, *spare) for spare in ((1, 1), (0, 0), (0, -1))]
+    cases = [(2 * 5 * 96 * 8, 96, 8, 2), (73_728, 384, 12, 12), *drawn, *close]
     mistakes = [
-        Mistake("rounded: a rank or width above the budget is no fair rival, round down", _sizes_with(_rounded)),
         Mistake("these are fractions: a rank is a whole number, //", _sizes_with(lambda n, k: n / k)),
-        Mistake("the bottleneck's biases are left out", lambda b, d, m, p: (_sizes(b, d, m, p)[0], b // p // (2 * d))),
         Mistake(
             "the bottleneck's bias of length r is left out",
             lambda b, d, m, p: (_sizes(b, d, m, p)[0], (b // p - d) // (2 * d)),
@@ -75,6 +74,7 @@ def check_sizes(sizes: Callable, *, seed: int = 0) -> None:
             "the bottleneck's bias of length d is left out",
             lambda b, d, m, p: (_sizes(b, d, m, p)[0], b // p // (2 * d + 1)),
         ),
+        Mistake("the bottleneck's biases are left out", lambda b, d, m, p: (_sizes(b, d, m, p)[0], b // p // (2 * d))),
         Mistake("LoRA has two factors in each matrix: 2·d·r", lambda b, d, m, p: (b // (d * m), _sizes(b, d, m, p)[1])),
         Mistake(
             "the whole budget went to one matrix or place: divide it among them", lambda b, d, m, p: _sizes(b, d, 1, 1)
@@ -85,9 +85,16 @@ def check_sizes(sizes: Callable, *, seed: int = 0) -> None:
             "the two are as wide as each other: the bottleneck pays for its biases, and has its own number of places",
             lambda b, d, m, p: (b // (2 * d * m),) * 2,
         ),
+        Mistake("rounded: a rank or width above the budget is no fair rival, round down", _sizes_with(_rounded)),
     ]
     names = [f"{b:,} parameters, d = {d}, {m} matrices, {p} places" for b, d, m, p in cases]
     settle("sizes", sizes, [Case(says, args, _sizes(*args)) for says, args in zip(names, cases)], mistakes)
+
+
+def _close(draw: Draw, vectors: int, more: int) -> tuple[int, int, int, int]:
+    """What bottlenecks of some width take to the last number, and so many vectors and numbers more in each place."""
+    d, matrices, places, width = (draw.integer(*ends) for ends in ((60, 90), (2, 24), (2, 12), (20, 40)))
+    return places * (2 * d * width + width + d + vectors * d + more), d, matrices, places
 
 
 def _rounded(n: float, k: float) -> int:

@@ -27,6 +27,8 @@ def check_stored(stored: Callable, *, seed: int = 0) -> None:
         for parameter in trained_by(optimizer):
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
+        if name == "SGD with momentum":
+            optimizer.state[trained_by(optimizer)[-1]]["note"] = 3.0  # a plain number, which is no tensor
         cases.append(Case(f"{name} after a step", (optimizer,), _bytes(_kept(optimizer)), changes=True, shared=True))
     settle("stored", stored, cases, STORED_MISTAKES, otherwise="optimizer.state is {parameter: {name: tensor, …}}")
 

@@ -98,8 +98,8 @@ def check_adapt(adapt: Callable, *, seed: int = 0) -> None:
 
 def _look(says: str, model: Small, before: Small, names: list[str], rank: int, alpha: float) -> None:
     found = {name: layer for name, layer in _layers(model) if isinstance(layer, LoRA)}
-    if not found:
-        fail("adapt", says, f"LoRA at {names[0]}, …", "no LoRA in the model", _nowhere(model))
+    if not found or any("." in name for name in model._modules):
+        fail("adapt", says, f"LoRA at {names[0]}, …", "no LoRA there", _nowhere(model))
     if list(found) != names:
         fail("adapt", says, names, list(found), "LoRA stands at other layers than those named")
     one = found[names[0]]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lorakit.checks.checking import Case, Mistake, copied, settle
 from lorakit.checks.drawing import Draw
+from lorakit.checks.failing import fail
 from lorakit.checks.small import batches, small
 from lorakit.layers import LoRA, adapt
 
@@ -39,19 +40,29 @@ def check_step(step: Callable, *, seed: int = 0) -> None:
         Mistake("each gradient is clipped apart: it is the norm of all together that clip bounds", _run(_clip_each)),
         Mistake("entries are clipped, not the norm: clip_grad_norm_", _run(_clip_value)),
         Mistake("the loss is a sum over the rows: their mean is asked for", _run(_summed)),
+        Mistake("cross_entropy takes logits: the softmax is in it already", _run(_softened)),
         Mistake("this is the loss after the step: return the one that the gradient is of", _run(_loss_after)),
     ]
+    graphs: list[bool] = []
     settle(
         "step",
-        _run(step),
+        _run(step, graphs),
         cases,
         mistakes,
         otherwise="the weights are others after three steps: is the order zero, loss, backward, clip, step?",
+        then=lambda: _without_graph(graphs),
     )
 
 
-def _run(step: Callable) -> Callable:
+def _without_graph(graphs: list[bool]) -> None:
+    if any(graphs):
+        why = "the loss came back with its graph, which keeps every activation alive: loss.item() is the number"
+        fail("step", "right, but not a number", diagnosis=why)
+
+
+def _run(step: Callable, graphs: list[bool] | None = None) -> Callable:
     """Three steps with it: the losses, the trained parameters afterwards, and what was called on the way."""
+    graphs = [] if graphs is None else graphs
 
     def outcome(model: nn.Module, some: list, method: Callable, lr: float) -> dict[str, Any]:
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -62,6 +73,7 @@ def _run(step: Callable) -> Callable:
             parameter.register_post_accumulate_grad_hook(backward.append)
         optimizer.register_step_post_hook(lambda *_: moving.append(any(_moves(p) for p in trained)))
         losses = [step(model, batch, optimizer, CLIP) for batch in some]
+        graphs.append(any(isinstance(loss, Tensor) and loss.requires_grad for loss in losses))
         called = {"backward": bool(backward), "steps": len(moving), "with a gradient": bool(moving) and all(moving)}
         return {"losses": losses, "weights": torch.cat([p.detach().flatten() for p in trained]), **called}
 
@@ -133,6 +145,10 @@ def _clip_value(*args):
 
 def _summed(*args):
     return _step(*args, reduction="sum")
+
+
+def _softened(model, *args):
+    return _step(lambda tokens: model(tokens).softmax(-1), *args)
 
 
 def _loss_after(model, batch, *args):

@@ -3,7 +3,7 @@
 #
 # $$h = W_0\,x + \frac{\alpha}{r}\,B A\,x$$
 #
-# One line, and all of LoRA is in it. Here you write it in ten small pieces: the change of weights $\Delta W$, what it
+# One line, and all of LoRA is in it. Here you write it in eleven small pieces: the change of weights $\Delta W$, what it
 # costs, the layer that computes with it, how it starts, the gradients that train it, and how it is merged away.
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it. A check tries your function on
@@ -12,7 +12,7 @@
 # than the one before. No exercise needs your answer to another, so skip what you like and come back.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may
-# take. Everything together: about an hour and a half. You need matrices and a little PyTorch; the lesson
+# take. Everything together: 96 minutes. You need matrices and a little PyTorch; the lesson
 # `00_start_here` shows the same thing at work. Source: Hu et al. 2021, [*LoRA*](https://arxiv.org/abs/2106.09685),
 # section 4.
 

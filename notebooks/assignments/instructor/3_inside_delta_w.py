@@ -10,7 +10,7 @@
 # folded; each says more than the one before. No exercise needs your answer to another.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may
-# take. Everything together: about two hours. You need the singular value decomposition; the lesson `04_inside_delta_w`
+# take. Everything together: 145 minutes. You need the singular value decomposition; the lesson `04_inside_delta_w`
 # shows the finished tools at work. Source: Hu et al. 2021, [*LoRA*](https://arxiv.org/abs/2106.09685), section 7 and
 # appendix G.
 

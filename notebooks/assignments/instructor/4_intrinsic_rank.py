@@ -11,7 +11,7 @@
 # folded; each says more than the one before. No exercise needs your answer to another.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may take.
-# Everything together: about two hours. You need the singular value decomposition and a little PyTorch; the lesson
+# Everything together: 153 minutes. You need the singular value decomposition and a little PyTorch; the lesson
 # `05_intrinsic_rank` shows the same things at work.
 
 # %% id="setup"

@@ -12,7 +12,7 @@
 # function*; everything else runs without your answers.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may take.
-# Everything together: about two hours and a half. You need matrices, a little PyTorch and the lesson `00_start_here`.
+# Everything together: 166 minutes. You need matrices, a little PyTorch and the lesson `00_start_here`.
 
 # %% id="setup"
 from glob import glob

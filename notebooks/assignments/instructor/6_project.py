@@ -6,7 +6,7 @@
 # number and a claim, a checklist of claims that need a null, and the sections of a report to fill in. It runs as it
 # stands, with an adapter and a task that come with lorakit, so that you can put your own in their place line by line.
 #
-# Everything together: about two hours for the tools and the template, and what your question asks for. You need the lessons
+# The five exercises together: 78 minutes; the report takes what your question asks for, two hours at least. You need the lessons
 # `00_start_here` and `04_inside_delta_w`; assignments 3 and 4 help.
 
 # %% [markdown] id="rubric"
@@ -44,8 +44,8 @@ from lorakit.checks import project
 # *Difficulty ●● · importance ○○○ · 15 minutes*
 #
 # Scraped text repeats itself. A test row whose text stands in the training rows too, perhaps in capitals or with another full
-# stop, tests memory. Two texts count as the same when their **letters and digits** are: lower case, every run of other
-# characters one space, none at the ends.
+# stop, tests memory. Two texts count as the same when their **letters and digits** are, in this order: lower case, every
+# run of other characters one space, none at the ends. An é is a letter too.
 #
 # Write `leaked(train, test)`. Both are lists of rows `(text, label)`. Return the places (from 0) of all rows in `test` whose text is
 # in `train`, whatever the labels say.

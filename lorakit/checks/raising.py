@@ -1,0 +1,57 @@
+"""What a student reads where the function itself raised: the error, its own last line, and what that often means.
+
+  returned  nothing: it raised RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x11 and 7x2)
+likely: shapes that do not fit together: …, in line 3 of delta: return A @ B
+"""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from lorakit.checks.failing import CheckFailed
+
+LIBRARY = str(Path(__file__).resolve().parents[1])
+MISFITS = (
+    "cannot be multiplied",
+    "size of tensor",
+    "size mismatch",
+    "must match",
+    "Expected size for",
+    "be a matrix",
+    "inconsistent tensor",
+    "could not be broadcast",
+    "mismatch in its core dimension",
+)
+
+
+def raised(exercise: str, title: str, error: Exception) -> NoReturn:
+    """Raise `CheckFailed`: what the student's function raised, in which line of its own, and what it may mean."""
+    walk = traceback.walk_tb(error.__traceback__)
+    own = [(frame.f_code, line) for frame, line in walk if not _ours(frame.f_code.co_filename)]
+    line = linecache.getline(own[-1][0].co_filename, own[-1][1]).strip() if own else ""
+    where = f"line {own[-1][1]} of {own[-1][0].co_name}: {line}" if line else None
+    advice = _advice(error, set(own[-1][0].co_varnames[: own[-1][0].co_argcount]) if own else set())
+    said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    diagnosis = f"{advice}, in {where}" if advice and where else advice or where
+    raise CheckFailed(exercise, title, "", f"nothing: it raised {said}", diagnosis) from error
+
+
+def _ours(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(LIBRARY)
+
+
+def _advice(error: Exception, given: set[str]) -> str | None:
+    text = str(error)
+    if isinstance(error, TypeError) and "positional argument" in text:
+        return "the function does not take the arguments that the task names"
+    if any(words in text for words in MISFITS):
+        reminder = "remember A (r, in), B (out, r), ΔW (out, in)"
+        batch = "print both; a batch has one input a row, so that W·x is x @ W.T"
+        reminder = f"{reminder}; {batch}" if {"A", "x"} <= given else reminder if "A" in given else batch
+        return f"shapes that do not fit together: {reminder}"
+    if "dtype" in text or "same type" in text:
+        return "float32 met float64: make new tensors with dtype=x.dtype"
+    return None
