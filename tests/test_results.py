@@ -9,8 +9,8 @@ from lorakit.data import load_task, results
 from lorakit.delta import LowRank, norm
 from lorakit.sweeps import done, name_of
 
-MEASURED = {"latency"}  # by a clock, not by runs
-TABLES = sorted({path.stem for path in results._home().glob("*.csv")} - MEASURED)
+OTHERWISE = {"latency", "gap"}  # made by a clock, or by several runs together
+TABLES = sorted({path.stem for path in results._home().glob("*.csv")} - OTHERWISE)
 
 
 def shown(row):
@@ -30,6 +30,15 @@ def test_a_table_says_what_its_runs_say(name):
     for row in results.table(name):
         row.pop("best", None)  # chosen among the runs
         assert json.dumps(shown(row), sort_keys=True) in found
+
+
+def test_the_gap_is_what_lies_between_two_accuracies():
+    rows = results.table("gap")
+    full = {row["seed"]: row["accuracy"] for row in rows if row["contestant"] == "full"}
+    assert len(full) == 3 and len(rows) == 12
+    for row in rows:
+        assert row["behind"] == pytest.approx(full[row["seed"]] - row["accuracy"], abs=2e-6)
+        assert row["two_errors"] >= abs(row["behind"]) / row["rows"] ** 0.5
 
 
 def test_what_ships_is_small():
