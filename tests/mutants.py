@@ -60,14 +60,15 @@ def outcome(folder: Path, tests: str) -> str:
     """ "green" or "red" on the package in `folder`, or how pytest ended without running the tests."""
     import pytest
 
-    file, *words = tests.split(" -k ")
-    chosen = ["-k", words[0].strip("'")] if words else []
+    files, *words = tests.split(" -k ")
+    chosen = [f"tests/{file}" for file in files.split()]
+    chosen += ["-k", words[0].strip("'")] if words else []
     os.chdir(folder)
     os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     sys.path[0], sys.dont_write_bytecode = str(folder), True
     assert Path(find_spec("lorakit").origin).is_relative_to(folder)
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        code = pytest.main([f"tests/{file}", *chosen, "-x", "-q", "-p", "no:cacheprovider"])
+        code = pytest.main([*chosen, "-x", "-q", "-p", "no:cacheprovider"])
     return {0: "green", 1: "red"}.get(int(code), f"pytest: {int(code)}")
 
 
