@@ -28,19 +28,23 @@ Notebook = dict[str, Any]
 
 
 def student(source: Source, pictures: Path | None = None) -> Notebook:
-    """What is handed out. `pictures` holds the files of `![…](attachment:name.png)`."""
+    """What is handed out. `pictures` holds the files of `![…](attachment:name.png)`; by default, the source's own."""
     cells = [cell for cell in source.cells if cell.kind != "hidden"]
-    return _notebook([_shown(cell, _stubbed(cell), pictures, **_marks(cell)) for cell in cells])
+    return _notebook([_shown(cell, _stubbed(cell), pictures or source.pictures, **_marks(cell)) for cell in cells])
 
 
 def solution(source: Source, pictures: Path | None = None) -> Notebook:
     """The reference: what full marks look like."""
-    return _notebook([_shown(cell, cell.solved(), pictures, **_marks(cell)) for cell in source.cells])
+    return _notebook(
+        [_shown(cell, cell.solved(), pictures or source.pictures, **_marks(cell)) for cell in source.cells]
+    )
 
 
 def nbgrader(source: Source, pictures: Path | None = None) -> Notebook:
     """What `nbgrader generate_assignment` reads."""
-    return _notebook([_shown(cell, _delimited(cell), pictures, **_marks(cell)) for cell in source.cells])
+    return _notebook(
+        [_shown(cell, _delimited(cell), pictures or source.pictures, **_marks(cell)) for cell in source.cells]
+    )
 
 
 def otter(source: Source, pictures: Path | None = None, **settings: Any) -> Notebook:
@@ -56,7 +60,7 @@ def otter(source: Source, pictures: Path | None = None, **settings: Any) -> Note
         if cell is asked.get(cell.exercise):  # the last answer cell of its exercise
             cells += _question(source, cell)
         elif cell.kind not in ("check", "hidden"):
-            cells.append(_shown(cell, cell.solved(), pictures))
+            cells.append(_shown(cell, cell.solved(), pictures or source.pictures))
     return _notebook(cells)
 
 

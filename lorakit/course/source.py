@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,10 +47,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Source:
-    """An assignment: its name, and its cells in their order."""
+    """An assignment: its name, its cells in their order, and the folder of its pictures."""
 
     name: str
     cells: tuple[Cell, ...]
+    pictures: Path | None = None
 
     def of(self, *kinds: str) -> list[Cell]:
         """The cells of these kinds."""
@@ -77,9 +78,12 @@ class Source:
 
 
 def read(path: Path | str) -> Source:
-    """The assignment in a percent file; its name is the file's. ValueError, with file and line, where it is not one."""
+    """The assignment in a percent file; its name is the file's, its pictures are in images/ beside it.
+
+    ValueError, with file and line, where it is not one.
+    """
     path = Path(path)
-    return parse(path.read_text(encoding="utf-8"), path.stem)
+    return replace(parse(path.read_text(encoding="utf-8"), path.stem), pictures=path.parent / "images")
 
 
 def parse(text: str, name: str) -> Source:

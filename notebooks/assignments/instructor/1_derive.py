@@ -1,10 +1,18 @@
 # %% [markdown] id="title"
 # # Assignment 1 · Derive
 #
+# ![The equation of LoRA, with the number of the exercise at each of its parts](attachment:derive.png)
+#
 # $$h = W_0\,x + \frac{\alpha}{r}\,B A\,x$$
 #
 # One line, and all of LoRA is in it. Here you write it in eleven small pieces: the change of weights $\Delta W$, what it
 # costs, the layer that computes with it, how it starts, the gradients that train it, and how it is merged away.
+#
+# Afterwards you can
+#
+# - say what shape, scale and size $\Delta W = \frac{\alpha}{r} B A$ has, and **count** what trains,
+# - write the **layer**, its start, and its two **gradients** by hand,
+# - **merge** it away without losing it to rounding, and take it out again bit for bit.
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it. A check tries your function on
 # several cases, with odd shapes, in single and in double precision. When something is wrong it tells you on which
@@ -21,8 +29,8 @@ from glob import glob
 
 try:
     import lorakit
-except ImportError:  # on Colab: put the wheel that `make wheel` writes beside this notebook
-    # %pip install --quiet {glob("lorakit-*.whl")[0]}
+except ImportError:  # on Colab: put the wheel of `make wheel` beside this notebook
+    # %pip install --quiet {sorted(glob("lorakit-*.whl") + glob("../lorakit-*.whl"))[-1]}
     import lorakit
 import torch
 
@@ -60,6 +68,9 @@ def scale(alpha, rank):
 # %% id="scale-check" kind="check" exercise="scale" points="1"
 derive.check_scale(scale)
 
+# %% [markdown] id="scale-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.LoRA.scale`.
+
 # %% id="scale-hidden" kind="hidden" exercise="scale" points="1"
 derive.check_scale(scale, seed=4711)
 
@@ -91,6 +102,9 @@ def delta(B, A, alpha):
 
 # %% id="delta-check" kind="check" exercise="delta" points="1"
 derive.check_delta(delta)
+
+# %% [markdown] id="delta-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.LoRA.delta`.
 
 # %% id="delta-hidden" kind="hidden" exercise="delta" points="1"
 derive.check_delta(delta, seed=4711)
@@ -139,6 +153,9 @@ def shapes(out, inputs, rank):
 # %% id="shapes-check" kind="check" exercise="shapes" points="1"
 derive.check_shapes(shapes)
 
+# %% [markdown] id="shapes-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.LoRA`.
+
 # %% id="shapes-hidden" kind="hidden" exercise="shapes" points="1"
 derive.check_shapes(shapes, seed=4711)
 
@@ -173,6 +190,9 @@ def formula(weights, rank):
 
 # %% id="formula-check" kind="check" exercise="formula" points="1"
 derive.check_formula(formula)
+
+# %% [markdown] id="formula-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.accounting.count`.
 
 # %% id="formula-hidden" kind="hidden" exercise="formula" points="1"
 derive.check_formula(formula, seed=4711)
@@ -215,6 +235,9 @@ def counted(model):
 
 # %% id="counted-check" kind="check" exercise="counted" points="1"
 derive.check_counted(counted)
+
+# %% [markdown] id="counted-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.accounting.count`.
 
 # %% id="counted-hidden" kind="hidden" exercise="counted" points="1"
 derive.check_counted(counted, seed=4711)
@@ -274,6 +297,9 @@ def forward(x, W, b, A, B, alpha):
 # %% id="forward-check" kind="check" exercise="forward" points="2"
 derive.check_forward(forward)
 
+# %% [markdown] id="forward-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.LoRA.forward`.
+
 # %% id="forward-hidden" kind="hidden" exercise="forward" points="2"
 derive.check_forward(forward, seed=4711)
 
@@ -313,6 +339,9 @@ def initial(out, inputs, rank, generator):
 
 # %% id="initial-check" kind="check" exercise="initial" points="2"
 derive.check_initial(initial)
+
+# %% [markdown] id="initial-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.layers.kaiming`.
 
 # %% id="initial-hidden" kind="hidden" exercise="initial" points="1"
 derive.check_initial(initial, seed=4711)
@@ -360,6 +389,9 @@ def gradients(x, g, A, B, alpha):
 
 # %% id="gradients-check" kind="check" exercise="gradients" points="2"
 derive.check_gradients(gradients)
+
+# %% [markdown] id="gradients-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.methods.FusedLoRA`.
 
 # %% id="gradients-hidden" kind="hidden" exercise="gradients" points="2"
 derive.check_gradients(gradients, seed=4711)
@@ -433,6 +465,9 @@ def merge(W, A, B, alpha):
 # %% id="merge-check" kind="check" exercise="merge" points="1"
 derive.check_merge(merge)
 
+# %% [markdown] id="merge-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.merge`.
+
 # %% id="merge-hidden" kind="hidden" exercise="merge" points="2"
 derive.check_merge(merge, seed=4711)
 
@@ -495,6 +530,9 @@ def take_out(layer, kept):
 
 # %% id="unmerge-check" kind="check" exercise="unmerge" points="2"
 derive.check_unmerge(install, take_out)
+
+# %% [markdown] id="unmerge-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.unmerge`.
 
 # %% id="unmerge-hidden" kind="hidden" exercise="unmerge" points="1"
 derive.check_unmerge(install, take_out, seed=4711)

@@ -1,9 +1,18 @@
 # %% [markdown] id="title"
 # # Assignment 2 · Train
 #
+# ![A step in five parts, and the few numbers that it moves](attachment:train.png)
+#
 # Training with LoRA is ordinary training in which almost nothing trains. Here you place the adapters by name, take the
 # step in its right order, weigh what the optimiser keeps, see why the scale decides how a learning rate carries over
 # from one rank to another, write LoRA's two oldest rivals, and run all three at the same number of parameters.
+#
+# Afterwards you can
+#
+# - **place** adapters by name, and notice a name that matches nothing,
+# - take a **step** in its right order, and weigh what the optimiser keeps,
+# - say how a learning rate carries over from one **rank** to another, and why,
+# - set rivals beside LoRA at **equal parameters**, and say what such a comparison shows.
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something
 # is wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
@@ -19,8 +28,8 @@ from glob import glob
 
 try:
     import lorakit
-except ImportError:  # on Colab: put the wheel that `make wheel` writes beside this notebook
-    # %pip install --quiet {glob("lorakit-*.whl")[0]}
+except ImportError:  # on Colab: put the wheel of `make wheel` beside this notebook
+    # %pip install --quiet {sorted(glob("lorakit-*.whl") + glob("../lorakit-*.whl"))[-1]}
     import lorakit
 from fnmatch import fnmatchcase
 
@@ -83,6 +92,9 @@ def select(model, patterns):
 # %% id="select-check" kind="check" exercise="select" points="1"
 train.check_select(select)
 
+# %% [markdown] id="select-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.adapt`.
+
 # %% id="select-hidden" kind="hidden" exercise="select" points="2"
 train.check_select(select, seed=4711)
 
@@ -134,6 +146,9 @@ def adapt(model, names, rank, alpha):
 # %% id="adapt-check" kind="check" exercise="adapt" points="2"
 train.check_adapt(adapt)
 
+# %% [markdown] id="adapt-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.adapt`.
+
 # %% id="adapt-hidden" kind="hidden" exercise="adapt" points="2"
 train.check_adapt(adapt, seed=4711)
 
@@ -182,6 +197,9 @@ def step(model, batch, optimizer, clip):
 # %% id="step-check" kind="check" exercise="step" points="2"
 train.check_step(step)
 
+# %% [markdown] id="step-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.train`.
+
 # %% id="step-hidden" kind="hidden" exercise="step" points="2"
 train.check_step(step, seed=4711)
 
@@ -224,6 +242,9 @@ def stored(optimizer):
 
 # %% id="stored-check" kind="check" exercise="stored" points="1"
 train.check_stored(stored)
+
+# %% [markdown] id="stored-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.accounting.measured_memory`.
 
 # %% id="stored-hidden" kind="hidden" exercise="stored" points="1"
 train.check_stored(stored, seed=4711)
@@ -282,6 +303,9 @@ def first_change(x, g, A, scale, lr):
 
 # %% id="change-check" kind="check" exercise="first_change" points="1"
 train.check_first_change(first_change)
+
+# %% [markdown] id="change-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.LoRA`.
 
 # %% id="change-hidden" kind="hidden" exercise="first_change" points="2"
 train.check_first_change(first_change, seed=4711)
@@ -361,6 +385,9 @@ def bitfit(model):
 # %% id="bitfit-check" kind="check" exercise="bitfit" points="1"
 train.check_bitfit(bitfit)
 
+# %% [markdown] id="bitfit-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.methods.BitFit`.
+
 # %% id="bitfit-hidden" kind="hidden" exercise="bitfit" points="1"
 train.check_bitfit(bitfit, seed=4711)
 
@@ -400,6 +427,9 @@ def bottleneck(h, down, c, up, e):
 # %% id="bottleneck-check" kind="check" exercise="bottleneck" points="1"
 train.check_bottleneck(bottleneck)
 
+# %% [markdown] id="bottleneck-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.methods.Houlsby`.
+
 # %% id="bottleneck-hidden" kind="hidden" exercise="bottleneck" points="1"
 train.check_bottleneck(bottleneck, seed=4711)
 
@@ -437,6 +467,9 @@ def sizes(budget, d, matrices, places):
 
 # %% id="sizes-check" kind="check" exercise="sizes" points="1"
 train.check_sizes(sizes)
+
+# %% [markdown] id="sizes-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.accounting.count`.
 
 # %% id="sizes-hidden" kind="hidden" exercise="sizes" points="2"
 train.check_sizes(sizes, seed=4711)

@@ -1,9 +1,18 @@
 # %% [markdown] id="title"
 # # Assignment 3 · Inside ΔW
 #
+# ![φ(i, j) of two runs with other seeds, and of chance](attachment:inside_delta_w.png)
+#
 # What did training change? Section 7 of the LoRA paper answers with three figures and a table. Here you build the
 # tools behind them, and beside each the thing that the paper leaves out: what **chance** would give. Then you read
 # adapters that ship with lorakit, and argue from what you see.
+#
+# Afterwards you can
+#
+# - take the **SVD** of a ΔW of GPT-3's size in milliseconds,
+# - measure what two adapters **share**, beside what chance would give,
+# - tell an **amplification factor** that means something from one that does not,
+# - argue from figures: what is shared, and **why**.
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something
 # is wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
@@ -19,8 +28,8 @@ from glob import glob
 
 try:
     import lorakit
-except ImportError:  # on Colab: put the wheel that `make wheel` writes beside this notebook
-    # %pip install --quiet {glob("lorakit-*.whl")[0]}
+except ImportError:  # on Colab: put the wheel of `make wheel` beside this notebook
+    # %pip install --quiet {sorted(glob("lorakit-*.whl") + glob("../lorakit-*.whl"))[-1]}
     import lorakit
 import math
 from statistics import median
@@ -29,6 +38,7 @@ import torch
 
 from lorakit.analysis import similarity
 from lorakit.checks import inside_delta_w
+from lorakit.delta import LowRank, svd
 
 # %% [markdown] id="names"
 # **The names.** $\Delta W = B A$ is `(out, in)`, with the scale $\alpha / r$ already in $B$. Its singular value
@@ -80,6 +90,9 @@ def factored_svd(B, A):
 # %% id="svd-check" kind="check" exercise="factored_svd" points="2"
 inside_delta_w.check_factored_svd(factored_svd)
 
+# %% [markdown] id="svd-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.delta.svd`.
+
 # %% id="svd-hidden" kind="hidden" exercise="factored_svd" points="2"
 inside_delta_w.check_factored_svd(factored_svd, seed=4711)
 
@@ -88,8 +101,6 @@ inside_delta_w.check_factored_svd(factored_svd, seed=4711)
 
 # %% id="svd-see"
 from time import process_time
-
-from lorakit.delta import LowRank, svd
 
 draw = torch.Generator().manual_seed(0)
 large = LowRank(torch.randn(12288, 8, generator=draw), torch.randn(8, 12288, generator=draw))
@@ -127,6 +138,9 @@ def truncated(B, A, k):
 
 # %% id="truncated-check" kind="check" exercise="truncated" points="1"
 inside_delta_w.check_truncated(truncated)
+
+# %% [markdown] id="truncated-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.delta.truncate`.
 
 # %% id="truncated-hidden" kind="hidden" exercise="truncated" points="1"
 inside_delta_w.check_truncated(truncated, seed=4711)
@@ -175,6 +189,9 @@ def phi(U, V):
 # %% id="phi-check" kind="check" exercise="phi" points="2"
 inside_delta_w.check_phi(phi)
 
+# %% [markdown] id="phi-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.similarity`.
+
 # %% id="phi-hidden" kind="hidden" exercise="phi" points="2"
 inside_delta_w.check_phi(phi, seed=4711)
 
@@ -211,6 +228,9 @@ def phi_null(i, j, d):
 
 # %% id="null-check" kind="check" exercise="phi_null" points="1"
 inside_delta_w.check_phi_null(phi_null)
+
+# %% [markdown] id="null-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.similarity`.
 
 # %% id="null-hidden" kind="hidden" exercise="phi_null" points="1"
 inside_delta_w.check_phi_null(phi_null, seed=4711)
@@ -252,6 +272,9 @@ def factor(delta, W, rank):
 # %% id="factor-check" kind="check" exercise="factor" points="1"
 inside_delta_w.check_factor(factor)
 
+# %% [markdown] id="factor-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.amplification`.
+
 # %% id="factor-hidden" kind="hidden" exercise="factor" points="2"
 inside_delta_w.check_factor(factor, seed=4711)
 
@@ -288,6 +311,9 @@ def factor_null(norm_delta, norm_W, rank, out, inputs):
 
 # %% id="chance-check" kind="check" exercise="factor_null" points="1"
 inside_delta_w.check_factor_null(factor_null)
+
+# %% [markdown] id="chance-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.amplification`.
 
 # %% id="chance-hidden" kind="hidden" exercise="factor_null" points="1"
 inside_delta_w.check_factor_null(factor_null, seed=4711)
@@ -328,6 +354,9 @@ def medians(a, b):
 
 # %% id="medians-check" kind="check" exercise="medians" points="1"
 inside_delta_w.check_medians(medians)
+
+# %% [markdown] id="medians-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.similarities`.
 
 # %% id="medians-hidden" kind="hidden" exercise="medians" points="2"
 inside_delta_w.check_medians(medians, seed=4711)

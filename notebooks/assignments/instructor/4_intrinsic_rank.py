@@ -1,10 +1,19 @@
 # %% [markdown] id="title"
 # # Assignment 4 · The intrinsic rank
 #
+# ![One ΔW with a stable rank of 1.2 and an effective rank of 43](attachment:intrinsic_rank.png)
+#
 # "The change of weights has a low intrinsic rank" is the idea behind LoRA (Hu et al. 2021, section 4.1). It sounds like
 # one number. Here you build the probes that are meant to find it: two counts of directions, a share of the norm, what
 # chance would give, and a search in random subspaces. Then you make them contradict each other, and say what each of
 # them is good for.
+#
+# Afterwards you can
+#
+# - count the directions of a ΔW in **three ways**, and say what each of them hears,
+# - give each count the **null** that belongs beside it,
+# - search for the least **dimension** that a task can be learned in, in few runs,
+# - answer “the intrinsic rank is 1” with numbers.
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something is
 # wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
@@ -19,8 +28,8 @@ from glob import glob
 
 try:
     import lorakit
-except ImportError:  # on Colab: put the wheel that `make wheel` writes beside this notebook
-    # %pip install --quiet {glob("lorakit-*.whl")[0]}
+except ImportError:  # on Colab: put the wheel of `make wheel` beside this notebook
+    # %pip install --quiet {sorted(glob("lorakit-*.whl") + glob("../lorakit-*.whl"))[-1]}
     import lorakit
 import math
 
@@ -68,6 +77,9 @@ def stable_rank(delta):
 # %% id="stable-check" kind="check" exercise="stable" points="1"
 intrinsic_rank.check_stable(stable_rank)
 
+# %% [markdown] id="stable-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.spectrum`.
+
 # %% id="stable-hidden" kind="hidden" exercise="stable" points="1"
 intrinsic_rank.check_stable(stable_rank, seed=4711)
 
@@ -113,6 +125,9 @@ def effective_rank(delta):
 # %% id="effective-check" kind="check" exercise="effective" points="1"
 intrinsic_rank.check_effective(effective_rank)
 
+# %% [markdown] id="effective-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.spectrum`.
+
 # %% id="effective-hidden" kind="hidden" exercise="effective" points="2"
 intrinsic_rank.check_effective(effective_rank, seed=4711)
 
@@ -148,6 +163,9 @@ def rank_at(delta, share):
 
 # %% id="energy-check" kind="check" exercise="energy" points="1"
 intrinsic_rank.check_energy(rank_at)
+
+# %% [markdown] id="energy-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.spectrum`.
 
 # %% id="energy-hidden" kind="hidden" exercise="energy" points="2"
 intrinsic_rank.check_energy(rank_at, seed=4711)
@@ -215,6 +233,9 @@ def by_chance(measure, out, inputs, rank, draws, seed):
 # %% id="chance-check" kind="check" exercise="chance" points="1"
 intrinsic_rank.check_chance(by_chance)
 
+# %% [markdown] id="chance-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.spectrum`.
+
 # %% id="chance-hidden" kind="hidden" exercise="chance" points="2"
 intrinsic_rank.check_chance(by_chance, seed=4711)
 
@@ -267,6 +288,9 @@ def moved(start, P, z):
 # %% id="subspace-check" kind="check" exercise="subspace" points="1"
 intrinsic_rank.check_subspace(moved)
 
+# %% [markdown] id="subspace-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.intrinsic.Subspace`.
+
 # %% id="subspace-hidden" kind="hidden" exercise="subspace" points="2"
 intrinsic_rank.check_subspace(moved, seed=4711)
 
@@ -316,6 +340,9 @@ def descend(W0, P, x, y, steps, lr):
 
 # %% id="descend-check" kind="check" exercise="descend" points="1"
 intrinsic_rank.check_descend(descend)
+
+# %% [markdown] id="descend-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.probing.in_subspace`.
 
 # %% id="descend-hidden" kind="hidden" exercise="descend" points="2"
 intrinsic_rank.check_descend(descend, seed=4711)
@@ -398,6 +425,9 @@ def d90(score, ladder, full):
 
 # %% id="d90-check" kind="check" exercise="d90" points="1"
 intrinsic_rank.check_d90(d90)
+
+# %% [markdown] id="d90-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.intrinsic_dimension`.
 
 # %% id="d90-hidden" kind="hidden" exercise="d90" points="2"
 intrinsic_rank.check_d90(d90, seed=4711)
@@ -488,6 +518,9 @@ def disagreeing(out, inputs):
 
 # %% id="disagree-check" kind="check" exercise="disagree" points="1"
 intrinsic_rank.check_disagree(disagreeing)
+
+# %% [markdown] id="disagree-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.rank_report`.
 
 # %% id="disagree-hidden" kind="hidden" exercise="disagree" points="1"
 intrinsic_rank.check_disagree(disagreeing, seed=4711)

@@ -1,10 +1,19 @@
 # %% [markdown] id="title"
 # # Assignment 5 · Serve
 #
+# ![Six requests for three tasks in one batch over one frozen weight](attachment:serve.png)
+#
 # A trained adapter is a few hundred kilobytes. The hard part comes after: a hundred of them over one model, requests for
 # different tasks in one batch, weights in bfloat16 that are switched all day, a file that somebody sent you, and the
 # question what any of it costs in milliseconds. Here you write the small functions on which all that rests, and
 # each of them is a place where real software has gone wrong.
+#
+# Afterwards you can
+#
+# - serve many tasks in **one batch**, or switch between them, and say what each costs,
+# - measure what switching and merging do to weights in **half precision**,
+# - draw up a **ledger** of somebody else's file before you load it,
+# - measure **latency** so that it means something.
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something is
 # wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
@@ -19,8 +28,8 @@ from glob import glob
 
 try:
     import lorakit
-except ImportError:  # on Colab: put the wheel that `make wheel` writes beside this notebook
-    # %pip install --quiet {glob("lorakit-*.whl")[0]}
+except ImportError:  # on Colab: put the wheel of `make wheel` beside this notebook
+    # %pip install --quiet {sorted(glob("lorakit-*.whl") + glob("../lorakit-*.whl"))[-1]}
     import lorakit
 import math
 
@@ -66,6 +75,9 @@ def storage(parameters, tasks, matrices, d, rank, size):
 
 # %% id="storage-check" kind="check" exercise="storage" points="1"
 serve.check_storage(storage)
+
+# %% [markdown] id="storage-on"
+# *Going on without it?* Of what is below, the next code cell alone needs yours: lorakit's own is `lorakit.accounting.checkpoint_bytes`.
 
 # %% id="storage-hidden" kind="hidden" exercise="storage" points="1"
 serve.check_storage(storage, seed=4711)
@@ -123,6 +135,9 @@ def mixed(x, W, A, B, task):
 # %% id="mixed-check" kind="check" exercise="mixed" points="1"
 serve.check_mixed(mixed)
 
+# %% [markdown] id="mixed-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.bank.Bank`.
+
 # %% id="mixed-hidden" kind="hidden" exercise="mixed" points="2"
 serve.check_mixed(mixed, seed=4711)
 
@@ -158,6 +173,9 @@ def switch(W, old, new):
 
 # %% id="switch-check" kind="check" exercise="switch" points="1"
 serve.check_switch(switch)
+
+# %% [markdown] id="switch-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.bank.Bank`.
 
 # %% id="switch-hidden" kind="hidden" exercise="switch" points="1"
 serve.check_switch(switch, seed=4711)
@@ -210,6 +228,9 @@ def drift(W, deltas, rounds):
 
 # %% id="drift-check" kind="check" exercise="drift" points="1"
 serve.check_drift(drift)
+
+# %% [markdown] id="drift-on"
+# *Going on without it?* Of what is below, the next code cell alone needs yours: lorakit's own is `lorakit.bank.drift`.
 
 # %% id="drift-hidden" kind="hidden" exercise="drift" points="2"
 serve.check_drift(drift, seed=4711)
@@ -294,6 +315,9 @@ def survived(W, delta):
 # %% id="survived-check" kind="check" exercise="survived" points="1"
 serve.check_survived(survived)
 
+# %% [markdown] id="survived-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.merge`.
+
 # %% id="survived-hidden" kind="hidden" exercise="survived" points="2"
 serve.check_survived(survived, seed=4711)
 
@@ -348,6 +372,9 @@ def scale_of(config):
 
 # %% id="scale-check" kind="check" exercise="scale" points="1"
 serve.check_scale(scale_of)
+
+# %% [markdown] id="scale-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.checkpoints.load`.
 
 # %% id="scale-hidden" kind="hidden" exercise="scale" points="2"
 serve.check_scale(scale_of, seed=4711)
@@ -415,6 +442,9 @@ def ledger(tensors, layers, rank):
 
 # %% id="ledger-check" kind="check" exercise="ledger" points="2"
 serve.check_ledger(ledger)
+
+# %% [markdown] id="ledger-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.checkpoints.load`.
 
 # %% id="ledger-hidden" kind="hidden" exercise="ledger" points="3"
 serve.check_ledger(ledger, seed=4711)
@@ -488,6 +518,9 @@ def latency(variants, rounds, warmup, clock):
 
 # %% id="latency-check" kind="check" exercise="latency" points="2"
 serve.check_latency(latency)
+
+# %% [markdown] id="latency-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.accounting.latencies`.
 
 # %% id="latency-hidden" kind="hidden" exercise="latency" points="3"
 serve.check_latency(latency, seed=4711)

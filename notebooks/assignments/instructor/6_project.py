@@ -1,10 +1,18 @@
 # %% [markdown] id="title"
 # # Assignment 6 · A project of your own
 #
+# ![A value, what chance gives, and the distance between them in spreads](attachment:project.png)
+#
 # Bring an **adapter** (yours, or one that you found) or a **task** (a CSV with texts and labels), ask one question of it, and
 # answer it so that somebody else can check you. This notebook is the template: a rubric, four tools that stand between a
 # number and a claim, a checklist of claims that need a null, and the sections of a report to fill in. It runs as it
 # stands, with an adapter and a task that come with lorakit, so that you can put your own in their place line by line.
+#
+# Afterwards you can
+#
+# - find test rows that **leak**, and give an accuracy the interval it deserves,
+# - say how far **beyond chance** a value is, and over how many seeds,
+# - write a **report** in which every claim has its null.
 #
 # The five exercises together: 78 minutes; the report takes what your question asks for, two hours at least. You need the lessons
 # `00_start_here` and `04_inside_delta_w`; assignments 3 and 4 help.
@@ -28,8 +36,8 @@ from glob import glob
 
 try:
     import lorakit
-except ImportError:  # on Colab: put the wheel that `make wheel` writes beside this notebook
-    # %pip install --quiet {glob("lorakit-*.whl")[0]}
+except ImportError:  # on Colab: put the wheel of `make wheel` beside this notebook
+    # %pip install --quiet {sorted(glob("lorakit-*.whl") + glob("../lorakit-*.whl"))[-1]}
     import lorakit
 import math
 import re
@@ -74,6 +82,9 @@ def leaked(train, test):
 # %% id="leak-check" kind="check" exercise="leak" points="1"
 project.check_leak(leaked)
 
+# %% [markdown] id="leak-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.data.splits.normalised`.
+
 # %% id="leak-hidden" kind="hidden" exercise="leak" points="1"
 project.check_leak(leaked, seed=4711)
 
@@ -109,6 +120,9 @@ def interval(correct, total):
 # %% id="interval-check" kind="check" exercise="interval" points="1"
 project.check_interval(interval)
 
+# %% [markdown] id="interval-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.evaluation.Evaluation.interval`.
+
 # %% id="interval-hidden" kind="hidden" exercise="interval" points="1"
 project.check_interval(interval, seed=4711)
 
@@ -142,6 +156,9 @@ def p_value(value, chance):
 
 # %% id="beyond-check" kind="check" exercise="beyond" points="1"
 project.check_beyond(p_value)
+
+# %% [markdown] id="beyond-on"
+# *Going on without it?* Nothing below needs yours.
 
 # %% id="beyond-hidden" kind="hidden" exercise="beyond" points="1"
 project.check_beyond(p_value, seed=4711)
@@ -186,6 +203,9 @@ def paired(ours, theirs):
 
 # %% id="paired-check" kind="check" exercise="paired" points="1"
 project.check_paired(paired)
+
+# %% [markdown] id="paired-on"
+# *Going on without it?* Nothing below needs yours: lorakit's own is `lorakit.analysis.paired.paired`.
 
 # %% id="paired-hidden" kind="hidden" exercise="paired" points="2"
 project.check_paired(paired, seed=4711)
@@ -339,6 +359,9 @@ def claims():
 
 # %% id="claims-check" kind="check" exercise="claims" points="5"
 project.check_claims(claims)
+
+# %% [markdown] id="claims-on"
+# *Going on without it?* Nothing below needs yours.
 
 # %% [markdown] id="question" kind="manual" exercise="question" points="2"
 # ## The report · Question
