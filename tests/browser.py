@@ -260,7 +260,8 @@ class Notebook:
 
 CONTROLS = """() => {
     const kinds = '.noUi-handle, .widget-dropdown select, .widget-text input, .widget-checkbox input, '
-        + '.widget-toggle-buttons button:not(.mod-active), .widget-toggle-button, button.widget-button';
+        + '.widget-toggle-buttons button:not(.mod-active), .widget-toggle-button:not(.widget-toggle-buttons *), '
+        + 'button.widget-button';
     const seen = [...document.querySelectorAll('.jp-OutputArea-output')].flatMap(
         output => [...output.querySelectorAll(kinds)]);
     return seen.filter(one => !one.disabled && one.offsetParent && !(one.length < 2 && one.tagName === 'SELECT'))

@@ -9,7 +9,15 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 GLOSSARY = (NOTEBOOKS / "glossary.md").read_text(encoding="utf-8")
 TERMS = re.findall(r"^### (.+)$", GLOSSARY, re.M)
 ANCHORS = {term.replace(" ", "-") for term in TERMS}
-LINKED = "00_start_here", "01_derive", "04_inside_delta_w", "05_intrinsic_rank", "06_which_weights", "09_bring_your_own"
+LINKED = (
+    "00_start_here",
+    "01_derive",
+    "03_merge_and_serve",
+    "04_inside_delta_w",
+    "05_intrinsic_rank",
+    "06_which_weights",
+    "09_bring_your_own",
+)
 
 
 def prose(path):

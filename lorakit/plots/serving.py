@@ -9,9 +9,15 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from lorakit.plots.panels import legend_above
 from lorakit.plots.style import BLUE, GREY, LEGEND_TOP, ORANGE, drawn, translucent
 
-MARKS = {0: ("circle", BLUE), 1: ("square", ORANGE), 2: ("diamond", GREY), 3: ("cross", BLUE)}  # by shape and colour
+MARKS = {
+    0: ("circle", BLUE),
+    1: ("square", ORANGE),
+    2: ("diamond", GREY),
+    3: ("cross-open", GREY),
+}  # by shape and colour
 Row = Mapping[str, Any]  # one model at one batch and length: model, batch, length, ms, sd, ratio
 
 
@@ -36,7 +42,7 @@ def latency_bars(rows: Sequence[Row], *, title: str = "One forward pass", about:
     bar |= {"marker": {"color": colours}, "hovertemplate": "%{y}: %{x:.1f} ms<extra></extra>"}
     place = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False}
     numbers = [{**place, "y": name, "text": text} for name, text in zip(names, said)]
-    x = {"title": {"text": "ms"}, "rangemode": "tozero", "showgrid": True}
+    x = {"title": {"text": "ms"}, "rangemode": "tozero", "showgrid": True, "nticks": 4, "tickangle": 0}
     y = {"showgrid": False, "autorange": "reversed"}
     layout = {"annotations": numbers, "height": 140 + 36 * len(rows), "margin": {"r": 190}}
     return drawn([bar], title, about, f"{title}: {words}", xaxis=x, yaxis=y, **layout)
@@ -58,10 +64,12 @@ def latency_curves(rows: Sequence[Row], *, at: tuple[int, int] | None = None, ab
         line = {"type": "scatter", "mode": "lines+markers", "x": tokens, "y": more, "name": name}
         curves.append({**line, "marker": marker, "line": {"color": translucent(colour, 0.6)}})
     ends = ", ".join(f"{curve['name']} {curve['y'][0]:+.1%} to {curve['y'][-1]:+.1%}" for curve in curves)
-    x = {"title": {"text": "tokens in the batch (rows × length)"}, "type": "log"}
+    ticks = sorted({row["batch"] * row["length"] for row in rows})
+    x = {"title": {"text": "tokens in the batch (rows × length)"}, "type": "log", "tickvals": ticks}
     y = {"title": {"text": f"beside the {base}"}, "tickformat": "+.0%"}
     alt = f"Time beside the {base}, from few tokens to many: {ends}"
-    return drawn(curves, "What is added", about, alt, xaxis=x, yaxis=y, margin={"t": LEGEND_TOP})
+    height = 360
+    return drawn(curves, "What is added", about, alt, xaxis=x, yaxis=y, height=height, **legend_above(height))
 
 
 def survival(found: Mapping[str, Mapping[float, float]], *, about: str = "") -> go.Figure:
@@ -92,7 +100,7 @@ def drifts(found: Mapping[str, Drifted], *, about: str = "") -> go.Figure:
         symbol, colour = MARKS[number % len(MARKS)]
         curve = {"type": "scatter", "mode": "lines+markers", "x": one.switches, "y": one.error, "name": name}
         curves.append({**curve, "marker": {"symbol": symbol, "color": colour}, "line": {"color": colour}})
-    x = {"title": {"text": "switches"}, "type": "log"}
+    x = {"title": {"text": "switches"}, "type": "log", "dtick": 1}
     y = {"title": {"text": "‖W − W<sub>0</sub>‖ / ‖ΔW‖"}, "type": "log", "exponentformat": "power", "dtick": 2}
     exact = max(one.exact for one in found.values())
     beside = {"text": f"with W<sub>0</sub> kept beside: {exact:g}, after any number", "showarrow": False}

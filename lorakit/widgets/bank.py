@@ -62,7 +62,7 @@ class BankExplorer(Explorer):
             rows = self._probabilities([self.text.value] * len(every))
         said = {task: dict(zip(self._labels[task], row)) for task, row in zip(every, rows)}
         one = prediction(self._labels[name], alone, title=f"In use: {name}", about=self._about)
-        title = f"One batch of {len(every)} rows, a task each"
+        title = f"One batch, {len(every)} tasks"
         return one, answers(said, chosen=name, title=title, about=self._about)
 
     @torch.no_grad()
