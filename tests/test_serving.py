@@ -216,7 +216,7 @@ def test_the_answers_are_quick_enough_to_type(bank):
 
 @pytest.mark.model
 def test_the_drift_of_the_shipped_tasks_is_made_by_few():
-    """What lesson 03 says: one entry in forty loses something every round, and these make up nearly all of the error."""
+    """Lesson 03 says so: one entry in forty loses something every round, and these make up nearly all of the error."""
     from lorakit.checkpoints import read
     from lorakit.data.results import adapter
     from lorakit.delta import dense
