@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lorakit.checks.comparing import DOUBLE, NUMBER, SINGLE, differing, plain, same, show, usual
+from lorakit.checks.comparing import DOUBLE, NUMBER, SINGLE, plain, same, show, told, usual
 from lorakit.checks.failing import CheckFailed, Unanswered, fail, passed
 from lorakit.checks.raising import raised
 
@@ -94,7 +94,7 @@ def settle(
             diagnosis = next((text for m in mistakes if (text := m.about(case, returned))), None)
             diagnosis = diagnosis or usual(case.expected, returned, case.room)
             last = otherwise if isinstance(otherwise, str | None) else otherwise(case, returned)
-            fail(exercise, title, *differing(case.expected, returned, case.room), diagnosis or last)
+            fail(exercise, title, *told(case.expected, returned, case.room), diagnosis or last)
     if then is not None:
         then()
     passed(exercise, _counted(cases))

@@ -8,9 +8,12 @@ likely: off by a factor of 8 = r: did you use α instead of α/r?
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, NoReturn
 
 from lorakit.checks.comparing import show
+
+WIDTH = 100  # letters, about what JupyterLab has beside its file browser on a laptop
 
 
 class CheckFailed(AssertionError):
@@ -31,8 +34,14 @@ class CheckFailed(AssertionError):
         super().__init__("\n".join(lines))
 
     def _render_traceback_(self) -> list[str]:
-        head, *rest = str(self).split("\n")
+        head, *rest = (part for line in str(self).split("\n") for part in _fitted(line))
         return [f"\x1b[1m{head}\x1b[0m", *rest]  # bold alone: red on a dark theme's red cannot be read
+
+
+def _fitted(line: str) -> list[str]:
+    """A line in pieces that an output is wide enough for, cut between words: a browser cuts inside them."""
+    indent = " " * (len(line) - len(line.lstrip()) + 8)
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 class Unanswered(CheckFailed, NotImplementedError):

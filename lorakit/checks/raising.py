@@ -1,7 +1,8 @@
 """What a student reads where the function itself raised: the error, its own last line, and what that often means.
 
   returned  nothing: it raised RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x11 and 7x2)
-likely: shapes that do not fit together: …, in line 3 of delta: return A @ B
+  in line 3 of delta: return A @ B
+likely: shapes that do not fit together: remember A (r, in), B (out, r), ΔW (out, in)
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ def raised(exercise: str, title: str, error: Exception) -> NoReturn:
     """Raise `CheckFailed`: what the student's function raised, in which line of its own, and what it may mean."""
     walk = traceback.walk_tb(error.__traceback__)
     own = [(frame.f_code, line) for frame, line in walk if not _ours(frame.f_code.co_filename)]
-    line = linecache.getline(own[-1][0].co_filename, own[-1][1]).strip() if own else ""
-    where = f"line {own[-1][1]} of {own[-1][0].co_name}: {line}" if line else None
-    advice = _advice(error, set(own[-1][0].co_varnames[: own[-1][0].co_argcount]) if own else set())
+    code, number = own[-1] if own else (None, 0)
+    line = linecache.getline(code.co_filename, number).strip() if code else ""
     said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    diagnosis = f"{advice}, in {where}" if advice and where else advice or where
-    raise CheckFailed(exercise, title, "", f"nothing: it raised {said}", diagnosis) from error
+    where = f"\n  in line {number} of {code.co_name}: {line}" if code and line else ""
+    given = set(code.co_varnames[: code.co_argcount]) if code else set()
+    raise CheckFailed(exercise, title, "", f"nothing: it raised {said}{where}", _advice(error, given)) from error
 
 
 def _ours(filename: str) -> bool:
     return "site-packages" in filename or filename.startswith(LIBRARY)
 
 
-def _advice(error: Exception, given: set[str]) -> str | None:
+def _advice(error: Exception, given: set[str]) -> str:
     text = str(error)
     if isinstance(error, TypeError) and "positional argument" in text:
         return "the function does not take the arguments that the task names"
@@ -54,4 +55,4 @@ def _advice(error: Exception, given: set[str]) -> str | None:
         return f"shapes that do not fit together: {reminder}"
     if "dtype" in text or "same type" in text:
         return "float32 met float64: make new tensors with dtype=x.dtype"
-    return None
+    return f"it stops before it returns anything: {type(error).__name__}"

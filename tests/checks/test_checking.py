@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lorakit.checks import Case, CheckFailed, Draw, Mistake, Unanswered, same, settle, show
+from lorakit.checks.comparing import told
 from lorakit.delta import LowRank
 
 
@@ -126,7 +127,7 @@ def test_the_line_of_the_student_s_own_code_is_named():
         wide = B.T
         return wide @ missing
 
-    with pytest.raises(CheckFailed, match=r"likely: line \d+ of answer: return wide @ missing"):
+    with pytest.raises(CheckFailed, match=r"  in line \d+ of answer: return wide @ missing\nlikely: it stops"):
         settled(answer)
 
 
@@ -193,6 +194,22 @@ def test_show_is_small():
     assert show(torch.zeros(100, 100)).endswith("… of shape (100, 100)")
     assert len(show({str(i): torch.rand(50) for i in range(50)}).splitlines()) < 6
     assert show((1, None)) == "(1, None)"
+
+
+def test_a_difference_out_of_sight_is_told():
+    wrong = torch.zeros(40)
+    wrong[30] = 0.5
+    assert told(torch.zeros(40), wrong, 1e-6)[1] == "the same here, and elsewhere up to 0.5 off"
+    assert told({"a": [1, torch.zeros(40)]}, {"a": [1, wrong]}, 1e-6)[1].endswith("up to 0.5 off")
+    assert told(1.0, 2.0, 1e-6) == ("1", "2")
+
+
+def test_a_long_line_is_cut_between_words_and_the_message_itself_is_not():
+    failure = CheckFailed("scale", "case 1", "2", "16", "many words and more " * 20)
+    lines = failure._render_traceback_()
+    assert max(map(len, lines[1:])) <= 100
+    assert all(line.split()[-1] in ("words", "many", "and", "more") for line in lines[3:])
+    assert str(failure).splitlines()[-1] == f"likely: {failure.diagnosis}"
 
 
 def test_in_a_notebook_it_is_its_lines_alone():

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import importlib
 import io
+import json
 import os
 import re
 from glob import glob
@@ -132,7 +133,7 @@ def needs_an_answer(opened, cell):
 @pytest.mark.lessons
 @assignments
 def test_run_all_stops_at_the_first_answer_that_is_not_written_and_says_so(name, tmp_path):
-    notebook = nbformat.from_dict(outputs.student(read(name)))
+    notebook = nbformat.reads(json.dumps(outputs.student(read(name))), 4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     first = read(name).of("check")[0]
     with pytest.raises(CellExecutionError) as stopped:
