@@ -225,6 +225,13 @@ def test_a_broken_file_is_made_anew(tmp_path, content):
     assert file.stat().st_size > 1000
 
 
+def test_where_nothing_can_be_kept_it_is_made_each_time(tmp_path):
+    (tmp_path / "file").touch()
+    W = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):
+        assert torch.allclose(decomposed(W, tmp_path / "file" / "svd").S, torch.linalg.svdvals(W))
+
+
 def test_a_weight_is_one_finite_matrix():
     with pytest.raises(ValueError, match=r"one finite matrix .* given \(3,\)"):
         decomposed(torch.ones(3))

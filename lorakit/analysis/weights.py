@@ -6,6 +6,7 @@ one and a file can be deleted at any time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -24,7 +25,8 @@ def decomposed(weight: Tensor, cache: str | Path | None = None) -> SVD:
     """The thin SVD of W (out, in), in at least float32: read from `cache` if it is there, else made and kept.
 
     cache   a folder; by default svd/ in lorakit's own ($LORAKIT_HOME, else ~/.cache/lorakit)
-    A file that cannot be read is made anew. Raises ValueError for anything but one finite matrix.
+    A file that cannot be read is made anew, and where none can be written (a cache shared by a class), none is.
+    Raises ValueError for anything but one finite matrix.
     """
     if weight.ndim != 2 or not weight.isfinite().all():
         raise ValueError(f"W is one finite matrix (out, in); given {tuple(weight.shape)}")
@@ -50,9 +52,10 @@ def _read(file: Path) -> SVD | None:
 
 def _kept(found: SVD, file: Path) -> SVD:
     """Written beside and renamed, so that a reader sees a whole file or none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as room:
-        part = Path(room) / file.name
-        np.savez(part, **{name: value.numpy() for name, value in found._asdict().items()})
-        os.replace(part, file)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=file.parent) as room:
+            part = Path(room) / file.name
+            np.savez(part, **{name: value.numpy() for name, value in found._asdict().items()})
+            os.replace(part, file)
     return found
