@@ -9,7 +9,7 @@ from torch import nn
 
 from lorakit.checks import Case, CheckFailed, Draw, Mistake, Unanswered, same, settle, show
 from lorakit.checks.comparing import told
-from lorakit.delta import LowRank
+from lorakit.delta import LowRank, truncate
 
 
 def product_cases(seed=0):
@@ -120,6 +120,14 @@ def test_a_stub_is_unanswered_and_only_its_own():
     with pytest.raises(CheckFailed, match="raised NotImplementedError: no QR") as failure:
         settled(other)
     assert not isinstance(failure.value, Unanswered)
+
+
+def test_an_error_further_down_in_the_library_is_told_by_the_student_s_own_line():
+    def answer(B, A):
+        return truncate(LowRank(B, A), rank=-1)
+
+    with pytest.raises(CheckFailed, match=r"in line \d+ of answer: return truncate\(LowRank\(B, A\), rank=-1\)"):
+        settled(answer)
 
 
 def test_the_line_of_the_student_s_own_code_is_named():

@@ -182,6 +182,15 @@ def disagree_diagonal(out, inputs):
     return delta
 
 
+def disagree_on_the_line(out, inputs):
+    """A stable rank of 1.2, or what float32 makes of it."""
+    sigma = torch.full((64,), (0.2 / 63) ** 0.5)
+    sigma[0] = 1
+    delta = torch.zeros(out, inputs)
+    delta[range(64), range(64)] = sigma
+    return delta
+
+
 def disagree_noisy(out, inputs):
     g = torch.Generator().manual_seed(1)
     u, v = torch.randn(out, 1, generator=g), torch.randn(1, inputs, generator=g)
@@ -204,7 +213,7 @@ RIGHT = {
     "subspace": [subspace_by_split, subspace_by_offset, subspace_flat],
     "descend": [descend_by_autograd, descend_by_optimiser, descend_by_hand],
     "d90": [d90_by_bisect, d90_by_halving, d90_by_recursion],
-    "disagree": [disagree_diagonal, disagree_noisy, disagree_numpy],
+    "disagree": [disagree_diagonal, disagree_noisy, disagree_numpy, disagree_on_the_line],
 }
 
 

@@ -140,7 +140,7 @@ def adapt_around_a_new_layer(model, names, rank, alpha):
 def adapt_with_dots(model, names, rank, alpha):
     model.requires_grad_(False)
     for name in names:
-        model.__dict__[name] = LoRA(model.get_submodule(name), rank=rank, alpha=alpha)
+        setattr(model, name, LoRA(model.get_submodule(name), rank=rank, alpha=alpha))
 
 
 def adapt_and_forget(model, names, rank, alpha):

@@ -143,6 +143,16 @@ def test_pictures_come_from_their_folder(tmp_path):
     assert student(source, tmp_path)["cells"][0]["attachments"] == {"two.png": {"image/png": "YSBwaWN0dXJl"}}
 
 
+def test_a_source_that_is_read_knows_its_own_pictures(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "two.png").write_bytes(b"a picture")
+    (tmp_path / "pictured.py").write_text('# %% [markdown] id="a"\n# ![two](attachment:two.png)')
+    for written in (student, solution, nbgrader):
+        cells = written(read(tmp_path / "pictured.py"))["cells"]
+        assert cells[0]["attachments"] == {"two.png": {"image/png": "YSBwaWN0dXJl"}}
+    assert "attachments" in otter(read(tmp_path / "pictured.py"))["cells"][1]
+
+
 def test_the_command_writes_all_four(tmp_path, capsys):
     asked = ["--instructor", str(Path(__file__).parent / "instructor")]
     assert main(["assignments", *asked, "--handed-out", f"{tmp_path}/out", "--build", f"{tmp_path}/build"]) == 0

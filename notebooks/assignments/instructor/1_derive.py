@@ -17,7 +17,8 @@
 # **How it works.** Each exercise has a function to finish and a cell that checks it. A check tries your function on
 # several cases, with odd shapes, in single and in double precision. When something is wrong it tells you on which
 # case, what it expected, what you returned, and what it takes for the likely mistake. Hints are folded; each says more
-# than the one before. No exercise needs your answer to another, so skip what you like and come back.
+# than the one before. No exercise needs your answer to another, so skip what you like and come back. *Run All* stops
+# at the first answer that is missing: run cell by cell.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may
 # take. Everything together: 96 minutes. You need matrices and a little PyTorch; the lesson
@@ -203,7 +204,8 @@ derive.check_formula(formula, seed=4711)
 
 # %% id="formula-see"
 trained = 2 * 192 * 12288 * 4
-print(f"{trained:,} parameters, {2 * trained / 1e6:.1f} MB; 350 GB is {350e9 / (2 * trained):,.0f} times as much")
+bytes_each = 2 * trained
+print(f"{trained:,} parameters, {bytes_each / 1e6:.1f} MB; 350 GB is {350e9 / bytes_each:,.0f} times as much")
 
 # %% [markdown] id="counted-say"
 # ## 5 · How many numbers train? Counted

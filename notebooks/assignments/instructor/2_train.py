@@ -16,7 +16,8 @@
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something
 # is wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
-# folded; each says more than the one before. No exercise needs your answer to another.
+# folded; each says more than the one before. No exercise needs your answer to another. *Run All* stops at the first
+# answer that is missing: run cell by cell.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may
 # take. Everything together: 135 minutes, of which the machine takes one or two. You need a little PyTorch, and
@@ -48,7 +49,8 @@ from lorakit.checks import train
 from lorakit.checks.drawing import Draw
 from lorakit.checks.small import small
 
-print(*(name for name, layer in small(Draw(0)).named_modules() if isinstance(layer, nn.Linear)), sep="\n")
+layers = small(Draw(0)).named_modules()
+print(*(name for name, layer in layers if isinstance(layer, nn.Linear)), sep="\n")
 
 # %% [markdown] id="select-say"
 # ## 1 · Which layers?
@@ -261,7 +263,8 @@ model, tokenizer = load_classifier("minilm", labels=2)
 everything = count(model).trained
 lorakit.adapt(model, LoRA, ["*.query", "*.value"], rank=8, alpha=16)
 for name, trained in (("everything", everything), ("LoRA and the head", count(model).trained)):
-    print(f"{name:<18} {trained:>10,} parameters, two moments in float32: {8 * trained / 1e6:>6.1f} MB")
+    moments = 8 * trained / 1e6  # two of them, in float32
+    print(f"{name:<18} {trained:>10,} parameters, two moments: {moments:>6.1f} MB")
 
 # %% [markdown] id="change-say"
 # ## 5 · The first step, across ranks
@@ -325,7 +328,7 @@ for rslora in (False, True):
         before.backward(g)
         torch.optim.SGD([layer.B], lr=1e-3).step()
         moved[rank] += (layer(x) - before).norm().item() / 20
-    print("α/√r" if rslora else "α/r ", "at r = 16, 64, 256:", *(f"{size:.3g}" for size in moved.values()))
+    print("α/√r" if rslora else "α/r ", *(f"  r = {r}: {size:.3g}" for r, size in moved.items()))
 
 # %% [markdown] id="ranks-say"
 # ## 6 · Which scale?
@@ -368,7 +371,7 @@ for rslora in (False, True):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `name.split(".")[-1] == "bias"`; and set `requires_grad` of every parameter to that.
+# `name.split(".")[-1]` is the last part. Set `requires_grad` of every parameter, to True or to False.
 #
 # </details>
 
@@ -504,7 +507,8 @@ for name, (method, where, options) in methods.items():
         lorakit.train(model, batches, steps=60, lr=3e-3, seed=seed, progress=False)
         found = evaluate(model, test)
         low, high = found.interval
-        print(f"{name:<14} seed {seed}  {count(model).trained:>6,} train   {found.accuracy:.3f} [{low:.3f}, {high:.3f}]")
+        right = f"{found.accuracy:.3f} [{low:.3f}, {high:.3f}]"
+        print(f"{name:<14} seed {seed}  {count(model).trained:>6,} train   {right}")
 
 # %% [markdown] id="fair-say"
 # ## 10 · A fair comparison?

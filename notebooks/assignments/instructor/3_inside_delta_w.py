@@ -16,7 +16,8 @@
 #
 # **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something
 # is wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
-# folded; each says more than the one before. No exercise needs your answer to another.
+# folded; each says more than the one before. No exercise needs your answer to another. *Run All* stops at the first
+# answer that is missing: run cell by cell.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may
 # take. Everything together: 145 minutes. You need the singular value decomposition; the lesson `04_inside_delta_w`
@@ -439,9 +440,10 @@ from lorakit.models import load_classifier
 model, _ = load_classifier("minilm")
 print(f"{'median over 12 matrices':<26}{'factor':>9}{'by chance':>11}{'enrichment':>12}")
 for r in (8, 64):
-    rows = [amplification(delta, weight_of(model.get_submodule(name)), rank=4) for name, delta in runs[r, 0, 0].items()]
-    columns = [[row.factor for row in rows], [row.null_factor for row in rows], [row.enrichment for row in rows]]
-    print(f"{f'r = {r}':<26}" + "".join(f"{median(c):>{w}.2f}" for c, w in zip(columns, (9, 11, 12))))
+    both = [(delta, weight_of(model.get_submodule(name))) for name, delta in runs[r, 0, 0].items()]
+    rows = [amplification(delta, W, rank=4) for delta, W in both]
+    numbers = zip(*((row.factor, row.null_factor, row.enrichment) for row in rows))
+    print(f"{f'r = {r}':<26}" + "".join(f"{median(c):>{w}.2f}" for c, w in zip(numbers, (9, 11, 12))))
 
 # %% [markdown] id="amplifies-say"
 # ## 9 · Does it amplify?
@@ -474,7 +476,8 @@ from lorakit.checkpoints import from_full
 
 twin, _ = load_classifier("minilm-sre")
 full = from_full(model, twin, only=value)
-three = {"all weights tuned": full[value], "LoRA, r = 64": runs[64, 0, 0][value], "LoRA, r = 8": runs[8, 0, 0][value]}
+three = {"all weights tuned": full[value]}
+three |= {f"LoRA, r = {r}": runs[r, 0, 0][value] for r in (64, 8)}
 spectra = {name: spectrum(delta) for name, delta in three.items()}
 for name, one in spectra.items():
     print(f"{name:<18} 90 % in {one.rank_at(0.9):>3} directions   stable rank {one.stable_rank:.1f}")

@@ -15,9 +15,10 @@
 # - search for the least **dimension** that a task can be learned in, in few runs,
 # - answer “the intrinsic rank is 1” with numbers.
 #
-# **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something is
-# wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
-# folded; each says more than the one before. No exercise needs your answer to another.
+# **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something
+# is wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
+# folded; each says more than the one before. No exercise needs your answer to another. *Run All* stops at the first
+# answer that is missing: run cell by cell.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may take.
 # Everything together: 153 minutes. You need the singular value decomposition and a little PyTorch; the lesson
@@ -184,7 +185,8 @@ from lorakit.data.results import adapter
 trained = read(adapter(rank=8, init=0, order=0))
 name = "bert.encoder.layer.4.attention.self.query"
 found = spectrum(trained[name])
-print(f"stable {found.stable_rank:.2f}, effective {found.effective_rank:.2f}, 90 % at {found.rank_at(0.9)}")
+stable, effective = found.stable_rank, found.effective_rank
+print(f"stable {stable:.2f}, effective {effective:.2f}, 90 % at {found.rank_at(0.9)}")
 
 # %% [markdown] id="chance-say"
 # ## 4 · What chance gives
@@ -446,7 +448,8 @@ train(small, task.batches(batch_size=512), steps=120, lr=0.02, weight_decay=0, p
 ladder = (36, 72, 144, 288, 432, 504, 540, 576)
 dimension = intrinsic_dimension(score, target=0.9, dimensions=ladder, seeds=(0, 1))
 beside = {"LoRA r = 2": (96, learned(small))}
-plots.intrinsic_dimension(dimension, beside=beside, about="planted rank 2 · D = 576 · two random subspaces")
+about = "planted rank 2 · D = 576 · two random subspaces"
+plots.intrinsic_dimension(dimension, beside=beside, about=about)
 
 # %% id="search-ranks"
 print(f"LoRA of rank 2: {learned(small):.1%} with 96 numbers. {dimension}")
@@ -536,7 +539,8 @@ from lorakit.analysis import rank_report
 
 again = read(adapter(rank=8, init=1, order=1))
 report = rank_report(trained, other=again)
-plots.rank_report(report, about="MiniLM · movies · LoRA r = 8 on query, value · two runs, both seeds other")
+about = "MiniLM · movies · LoRA r = 8 on query, value · two runs, both seeds other"
+plots.rank_report(report, about=about)
 
 # %% id="report-table"
 print(report)
@@ -547,7 +551,8 @@ from lorakit.data.results import table
 
 for r in (1, 2, 4, 8, 64):
     tests = [row["test"] for row in table("rank") if row["rank"] == r]
-    print(f"trained at r = {r:>2}: test accuracy {sum(tests) / len(tests):.3f}, seeds", *(f"{test:.3f}" for test in tests))
+    mean, each = sum(tests) / len(tests), (f"{test:.3f}" for test in tests)
+    print(f"trained at r = {r:>2}: test accuracy {mean:.3f}, seeds", *each)
 
 # %% [markdown] id="essay" kind="manual" exercise="essay" points="5"
 # ## 10 · What is the intrinsic rank of this task?

@@ -15,10 +15,11 @@
 # - draw up a **ledger** of somebody else's file before you load it,
 # - measure **latency** so that it means something.
 #
-# **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something is
-# wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
-# folded; each says more than the one before. No exercise needs your answer to another. A few cells are marked *with your
-# function*; everything else runs without your answers.
+# **How it works.** Each exercise has a function to finish and a cell that checks it, on several cases. When something
+# is wrong the check says on which case, what it expected, what you returned, and what the likely mistake is. Hints are
+# folded; each says more than the one before. No exercise needs your answer to another. A few cells are marked *with
+# your function*; everything else runs without your answers. *Run All* stops at the first answer that is missing: run
+# cell by cell.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may take.
 # Everything together: 166 minutes. You need matrices, a little PyTorch and the lesson `00_start_here`.

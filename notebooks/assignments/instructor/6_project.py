@@ -7,6 +7,7 @@
 # answer it so that somebody else can check you. This notebook is the template: a rubric, four tools that stand between a
 # number and a claim, a checklist of claims that need a null, and the sections of a report to fill in. It runs as it
 # stands, with an adapter and a task that come with lorakit, so that you can put your own in their place line by line.
+# *Run All* stops at the first answer that is missing: run cell by cell.
 #
 # Afterwards you can
 #
@@ -264,7 +265,8 @@ first = median(float(table.phi[0, 0]) for table in tables.values())
 one = next(iter(tables.values()))
 print(f"φ(1, 1): median {first:.3f}; by chance {one.null[0, 0]:.4f} ± {one.null_spread[0, 0]:.4f}")
 values = {name: float(table.phi[0, 0]) for name, table in tables.items()}
-plots.layer_map(values, null=dict.fromkeys(values, float(one.null[0, 0])), title="φ(1, 1) of two runs", about=about)
+by_chance = dict.fromkeys(values, float(one.null[0, 0]))
+plots.layer_map(values, null=by_chance, title="φ(1, 1) of two runs", about=about)
 
 # %% [markdown] id="task-say"
 # ## Your task
