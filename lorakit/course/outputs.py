@@ -11,7 +11,6 @@ for those outlive an editor that renames cells (Colab does); a check cell says t
 
 from __future__ import annotations
 
-import ast
 import base64
 import json
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from lorakit.course.source import Cell, Source, unmagic
+from lorakit.course.source import Cell, Source
 
 ANSWER_HERE = "*Your answer here.*"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -82,20 +81,11 @@ def _question(source: Source, answer: Cell) -> list[Notebook]:
 
 def _test(source: Source, cell: Cell) -> Notebook:
     """A check as a function of what the student defined; what else it names is imported inside it, where it is safe."""
-    used = {node.id for node in ast.walk(ast.parse(cell.text)) if isinstance(node, ast.Name)}
-    given = ", ".join(sorted(used & source.answers))
-    body = "\n".join([*_imports(source, used - source.answers), cell.text])
+    names, lines = source.check(cell)
+    given, body = ", ".join(names), "\n".join(lines)
     config = json.dumps({"points": cell.points, "hidden": cell.kind == "hidden"})
     head = f'""" # BEGIN TEST CONFIG\n{config}\n""" # END TEST CONFIG'
     return _shown(cell, f"{head}\ndef test_{cell.id.replace('-', '_')}({given}):\n{indent(body, '    ')}", None)
-
-
-def _imports(source: Source, names: set[str]) -> list[str]:
-    """The import statements of the assignment's own cells that bind one of these names."""
-    own = [cell for cell in source.cells if not (cell.kind or cell.markdown)]
-    lines = [node for cell in own for node in ast.parse(unmagic(cell.text)).body]
-    imports = [node for node in lines if isinstance(node, ast.Import | ast.ImportFrom)]
-    return [ast.unparse(node) for node in imports if names & {alias.asname or alias.name for alias in node.names}]
 
 
 def _stubbed(cell: Cell) -> str:

@@ -14,6 +14,7 @@ Any other cell is everybody's. Jupytext reads and writes the same file.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,10 +68,39 @@ class Source:
         return sum(cell.points for cell in self.of(*(kinds or KINDS)) if cell.exercise == exercise)
 
     @property
+    def title(self) -> str:
+        """The assignment's first heading."""
+        return next((_heading(cell.text) for cell in self.cells if cell.markdown and _heading(cell.text)), self.name)
+
+    def heading(self, exercise: str) -> str:
+        """The last heading before an exercise's first cell, or in it; what follows two spaces or a ● is left out."""
+        first = next(number for number, cell in enumerate(self.cells) if cell.exercise == exercise)
+        found = [_heading(cell.text) for cell in self.cells[: first + 1] if cell.markdown and _heading(cell.text)]
+        return found[-1] if found else exercise
+
+    @property
     def answers(self) -> frozenset[str]:
         """The names that the answers define: what a check is given comes from the student, and nothing else does."""
         trees = (ast.parse(unmagic(cell.solved())) for cell in self.of("answer"))
         return frozenset(name for tree in trees for node in tree.body for name in _bound(node))
+
+    def check(self, cell: Cell) -> tuple[list[str], list[str]]:
+        """A check as it can run anywhere: the student's names in it, and its lines after the imports that it needs.
+
+        ValueError where it names what is neither the student's nor imported by the assignment's own cells.
+        """
+        tree = ast.parse(cell.text)
+        stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - stored - vars(builtins).keys()
+        own = [node for other in self.of("") if not other.markdown for node in ast.parse(unmagic(other.text)).body]
+        imports = [node for node in own if isinstance(node, ast.Import | ast.ImportFrom)]
+        bound = {alias.asname or alias.name.partition(".")[0]: node for node in imports for alias in node.names}
+        if strange := used - self.answers - bound.keys():
+            raise ValueError(
+                f"{self.name}.py: {cell.id} names {sorted(strange)}, which no answer defines and no cell imports"
+            )
+        needed = [ast.unparse(node) for node in imports if node in [bound[name] for name in used - self.answers]]
+        return sorted(used & self.answers), [*needed, cell.text]
 
     def __repr__(self) -> str:
         total = sum(cell.points for cell in self.cells)
@@ -181,3 +211,8 @@ def _bound(node: ast.stmt) -> list[str]:
         return [node.name]
     targets = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
     return [target.id for target in targets]
+
+
+def _heading(text: str) -> str:
+    found = re.search(r"^#+ +(.*)$", text, flags=re.MULTILINE)
+    return re.split(r" *(?:●|  )", found[1].strip())[0].rstrip(" ·") if found else ""

@@ -39,7 +39,7 @@ def test_the_student_sees_no_answer_and_no_hidden_check():
     assert 'def scale(alpha, rank):\n    raise NotImplementedError("scale")' in said
     assert '    """ΔW, (out, in), in float64."""\n    raise NotImplementedError("delta")' in said
     assert "at the start?\n\n*Your answer here.*" in said
-    assert "%matplotlib inline\nimport torch" in said
+    assert "%precision 4\nimport torch" in said
 
 
 def test_the_solution_is_whole():

@@ -4,7 +4,7 @@
 # Two exercises and a question: as small as an assignment can be that has everything.
 
 # %% id="setup"
-# %matplotlib inline
+# %precision 4
 import torch
 
 import small_checks as small

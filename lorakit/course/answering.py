@@ -1,0 +1,62 @@
+"""In the student's process: their functions, called for a judge who is elsewhere.
+
+A grader runs `answer(address, key)` in a submission's kernel, after its cells. Nothing here decides anything: who
+changes this file in memory changes what is said of their own answers, and no mark is given here.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from functools import partial
+from multiprocessing.connection import Connection
+from types import FunctionType
+from typing import Any
+
+import torch
+
+from lorakit.course.talking import Peer
+
+
+def answer(address: str, key: str) -> None:
+    """Call what the judge at this address asks for, until it hangs up."""
+    with socket.socket(socket.AF_UNIX) as own:
+        own.connect(address)
+        connection = Connection(own.detach())
+    with connection:
+        connection.send_bytes(key.encode())
+        peer = Peer(connection, {}, guarded=False)
+        peer.answers |= {"get": _get, "call": partial(_call, peer), "attribute": partial(_attribute, peer)}
+        peer.serve()
+
+
+def _get(name: str) -> Any:
+    names = vars(sys.modules["__main__"])
+    if name not in names:
+        raise NameError(f"name {name!r} is not defined")
+    return names[name]
+
+
+def _call(peer: Peer, number: int, args: tuple, kwargs: dict, state: torch.Tensor) -> tuple:
+    """What the function returns, the arguments as they are now, and where the random numbers got to."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(state)
+        returned = peer.ledger.sent[number](*args, **kwargs)
+        return returned, (list(args), kwargs, peer.ledger.borrowed()), torch.get_rng_state().clone()
+
+
+def _attribute(peer: Peer, number: int, name: str) -> Any:
+    return getattr(peer.ledger.sent[number], name)
+
+
+def changed(packages: list[str]) -> str:
+    """The functions of these packages that come from a cell of the notebook, as JSON."""
+    modules = [(name, module) for name, module in [*sys.modules.items()] if name.partition(".")[0] in packages]
+    found = {
+        f"{name}.{attribute}"
+        for name, module in modules
+        for attribute, value in [*vars(module).items()]
+        if type(value) is FunctionType and "ipykernel_" in value.__code__.co_filename
+    }
+    return json.dumps(sorted(found))

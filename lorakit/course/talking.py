@@ -1,0 +1,182 @@
+"""Two processes call each other's functions, over one connection, one question at a time.
+
+    ask("call", 7, args, kwargs)   →   ("returned", value, …) | ("raised", what, where) | a question back
+
+While one side waits for its answer it answers questions itself: a judge may hand over a function of its own.
+"""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import traceback
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+import torch
+
+from lorakit.course.crossing import Handle, Ledger, StandIn
+
+LARGEST = 1 << 28  # bytes of a message: what one side may make the other hold
+Place = tuple[str, int, str, str]  # file, line number, function, line
+
+
+KINDS = (
+    Parameter.POSITIONAL_ONLY,
+    Parameter.POSITIONAL_OR_KEYWORD,
+    Parameter.VAR_POSITIONAL,
+    Parameter.KEYWORD_ONLY,
+    Parameter.VAR_KEYWORD,
+)
+
+
+class Lost(BaseException):
+    """The other side is gone. No check's `except Exception` takes it for an exception of the student's function."""
+
+
+class Function(StandIn):
+    """A function of the other side: a call crosses, and what it was given comes back as the call left it."""
+
+    def __init__(self, handle: Handle, peer: Peer) -> None:
+        super().__init__(handle)
+        self._peer = peer
+        self.__name__ = self.__qualname__ = handle.name
+        if handle.parameters:
+            self.__signature__ = Signature([_parameter(*about) for about in handle.parameters])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns there. The exception that it raises there, by its name, at its line."""
+        state = torch.get_rng_state()
+        returned, now, state = self._peer.ask("call", self._handle.number, args, kwargs, state)
+        torch.set_rng_state(state)
+        renewed((list(args), kwargs), now[:2])
+        return returned
+
+
+class Thing(StandIn):
+    """An object of the other side, of a class that is not known here: its attributes cross when asked for."""
+
+    def __init__(self, handle: Handle, peer: Peer) -> None:
+        super().__init__(handle)
+        self._peer = peer
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._peer.ask("attribute", self._handle.number, name)
+
+    def __repr__(self) -> str:
+        return f"<{self._handle.name}>"
+
+
+class Peer:
+    """One end of a connection. `answers` says which questions of the other side are answered here, and how."""
+
+    def __init__(self, connection: Connection, answers: dict[str, Callable], *, guarded: bool) -> None:
+        self.connection, self.answers = connection, answers
+        self.ledger = Ledger(self._stand_in, guarded=guarded)
+
+    def ask(self, *question: Any) -> Any:
+        """The other side's answer. Its exception, where it raised one; `Lost` where it is gone."""
+        self._send(question)
+        while True:
+            kind, *rest = self._next()
+            if kind == "returned":
+                return rest[0]
+            if kind == "raised":
+                _raise(*rest)
+            self._answer(kind, rest)
+
+    def serve(self) -> None:
+        """Answer until the other side hangs up."""
+        while True:
+            try:
+                kind, *rest = self._next()
+            except Lost:
+                return
+            self._answer(kind, rest)
+
+    def _answer(self, kind: Any, question: list[Any]) -> None:
+        try:
+            if kind not in self.answers:
+                raise ValueError(f"nobody answers {kind!r} here")
+            reply: tuple = ("returned", self.answers[kind](*question))
+            message = self.ledger.pack(reply)
+        except Exception as error:
+            message = self.ledger.pack(("raised", _kind(error), str(error)[:2000], _place(error)))
+        self._send_bytes(message)
+
+    def _send(self, value: Any) -> None:
+        self._send_bytes(self.ledger.pack(value))
+
+    def _send_bytes(self, message: bytes) -> None:
+        if len(message) > LARGEST:
+            message = self.ledger.pack(("raised", "MemoryError", "what was returned is too large to be checked", None))
+        try:
+            self.connection.send_bytes(message)
+        except OSError as error:
+            raise Lost(str(error)) from None
+
+    def _next(self) -> tuple:
+        try:
+            message = self.connection.recv_bytes(LARGEST)
+        except (EOFError, OSError) as error:
+            raise Lost(str(error)) from None
+        said = self.ledger.unpack(message)
+        return said if isinstance(said, tuple) and said else ("nothing",)
+
+    def _stand_in(self, handle: Any) -> StandIn:
+        known = Handle(*handle)
+        return Thing(known, self) if known.parameters is None else Function(known, self)
+
+
+def renewed(before: Any, now: Any) -> Any:
+    """`before`, a list or dict with what is `now` in it: tensors and modules in it have come back as themselves."""
+    if type(before) is list and isinstance(now, list | tuple):
+        before[:] = [renewed(old, new) for old, new in zip(before, now)] + list(now)[len(before) :]
+    elif type(before) is dict and type(now) is dict:
+        items = {key: renewed(before.get(key), value) for key, value in now.items()}
+        before.clear()
+        before.update(items)
+    elif type(before) is tuple and type(now) is tuple and len(before) == len(now):
+        return tuple(renewed(old, new) for old, new in zip(before, now))
+    else:
+        return now
+    return before
+
+
+def _kind(error: Exception) -> str:
+    """The nearest built-in class of an exception, by name."""
+    return next(kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
+
+
+def _place(error: Exception) -> Place | None:
+    """Where in the student's own code it was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
+    return (frames[-1].filename, frames[-1].lineno or 1, frames[-1].name, frames[-1].line or "") if frames else None
+
+
+def _own(file: str) -> bool:
+    return "ipykernel_" in file or file.startswith("<")
+
+
+def _raise(kind: Any, text: Any, place: Any) -> NoReturn:
+    """Raise it here, with a traceback that ends where it was raised there."""
+    known = getattr(builtins, str(kind), None)
+    error: Exception = RuntimeError(f"{kind}: {text}")
+    if isinstance(known, type) and issubclass(known, Exception) and not issubclass(known, OSError | UnicodeError):
+        error = known(str(text))
+    if not place:
+        raise error
+    file, line, function, source = str(place[0]), int(place[1]), str(place[2]), str(place[3])
+    name = f"<answer {file}>"
+    linecache.cache[name] = (len(source), None, ["\n"] * (line - 1) + [source + "\n"], name)
+    code = compile("\n" * (min(line, 10_000) - 1) + "raise error", name, "exec")
+    exec(code.replace(co_name=function), {"error": error})
+    raise error
+
+
+def _parameter(name: str, kind: int, optional: bool) -> Parameter:
+    return Parameter(name, KINDS[kind], default=None if optional else Parameter.empty)

@@ -1,0 +1,137 @@
+"""The receiving half of a crossing: what each kind of message entry becomes, and what a judge refuses to take.
+
+A message names helpers of this file, and a few classes of torch, lorakit and transformers. On the judge's side
+anything else is refused, so that no message can make it call a function of the sender's choice.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import types
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+VALUES = {
+    "builtins": {"set", "frozenset", "complex", "slice", "range", "bytearray", "tuple", "list", "dict", "int", "float"},
+    "collections": {"OrderedDict", "defaultdict"},
+    "copyreg": {"__newobj__"},
+    "torch": {"Size", "device"},
+    "types": {"SimpleNamespace"},
+}
+PURE = ("torch.nn.functional", "torch._C._nn")  # functions that only compute: a layer may hold one
+SHARED = ("torch", "lorakit", "transformers")
+
+
+class Unpacker(pickle.Unpickler):
+    """Reads one message for a ledger."""
+
+    def __init__(self, ledger: Any, message: bytes) -> None:
+        super().__init__(io.BytesIO(message))
+        self.ledger = ledger
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A helper of this file, bound to the ledger; a class or function that may cross; or UnpicklingError."""
+        if module == __name__ and name in HELPERS:
+            return lambda *entry: HELPERS[name](self.ledger, *entry)
+        if not self.ledger.guarded:
+            return super().find_class(module, name)
+        found = getattr(sys.modules.get(module), name, None) if name.isidentifier() else None
+        if found is None or not (name in VALUES.get(module, ()) or harmless(found) or _shared(found)):
+            raise pickle.UnpicklingError(f"{module}.{name} may not cross")
+        return found
+
+
+def harmless(value: Any) -> bool:
+    """Whether a function only computes."""
+    if isinstance(value, torch.dtype):
+        return True
+    return isinstance(value, types.FunctionType | types.BuiltinFunctionType) and value.__module__ in PURE
+
+
+def _shared(kind: Any) -> bool:
+    """Modules, optimisers, configurations and dataclasses of the packages that both sides have."""
+    if not isinstance(kind, type) or kind.__module__.partition(".")[0] not in SHARED:
+        return False
+    return issubclass(kind, nn.Module | torch.optim.Optimizer) or is_dataclass(kind) or kind.__name__.endswith("Config")
+
+
+def tensor(ledger, theirs, mine, data, dtype, shape, requires_grad, parameter, grad) -> Tensor:
+    """A tensor of the other side, or one of this side's own, come back as it is now."""
+    kind = getattr(torch, dtype.removeprefix("torch."))
+    fresh = None if data is None else _filled(data, kind, shape)
+    if mine < 0:
+        new = torch.empty(0) if fresh is None else fresh
+        value = nn.Parameter(new, requires_grad) if parameter else new.requires_grad_(requires_grad)
+        value.grad = grad
+        return ledger.came(theirs, value) if theirs >= 0 else value
+    value = _own(ledger, mine, Tensor)
+    if fresh is not None:
+        value.data = fresh
+    if value.is_leaf:
+        value.requires_grad_(requires_grad)
+        value.grad = grad
+    return value
+
+
+def stateful(ledger, theirs, mine, kind) -> Any:
+    """A module or optimiser, empty: pickle fills it; one of this side's own keeps its identity."""
+    if mine >= 0:
+        return _own(ledger, mine, nn.Module | torch.optim.Optimizer)
+    if not issubclass(kind, nn.Module | torch.optim.Optimizer):
+        raise pickle.UnpicklingError(f"{kind} is no module")
+    value = kind.__new__(kind)
+    return ledger.came(theirs, value) if theirs >= 0 else value
+
+
+def generator(ledger, theirs, mine, state) -> torch.Generator:
+    """A generator with the state of the other side's."""
+    value = torch.Generator() if mine < 0 else _own(ledger, mine, torch.Generator)
+    value.set_state(_filled(state, torch.uint8, (len(state),)))
+    return ledger.came(theirs, value) if theirs >= 0 else value
+
+
+def array(ledger, data, dtype, shape, scalar) -> Any:
+    """A NumPy array, or a scalar of NumPy's."""
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        raise pickle.UnpicklingError("an array of objects may not cross")
+    value = np.frombuffer(data, kind).reshape(shape).copy()
+    return value[()] if scalar else value
+
+
+def path(ledger, text) -> Path:
+    """A path."""
+    return Path(text)
+
+
+def handle(ledger, number, name, parameters) -> Any:
+    """What stands in for a function or object that stayed on the other side."""
+    return ledger.stand_in((number, name, parameters))
+
+
+def yours(ledger, number) -> Any:
+    """A function or object of this side, come home."""
+    return _own(ledger, number, object)
+
+
+def _own(ledger: Any, number: int, kind: Any) -> Any:
+    value = ledger.sent.get(number)
+    if number not in ledger.sent or not isinstance(value, kind):
+        raise pickle.UnpicklingError(f"number {number} is none of what was sent")
+    return value
+
+
+def _filled(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    if not data:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape).clone()
+
+
+HELPERS = {f.__name__: f for f in (tensor, stateful, generator, array, path, handle, yours)}

@@ -1,0 +1,229 @@
+"""Values cross between a judge and a student's process as themselves; code does not, whatever a message names."""
+
+import os
+import pickle
+import socket
+import threading
+from multiprocessing.connection import Connection
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lorakit.course import answering, judging
+from lorakit.course.talking import Function, Lost, Peer, Thing
+from lorakit.delta import LowRank
+
+
+@pytest.fixture
+def ends():
+    """A judge's end of a connection, and a dict of what the student defined."""
+    near, far = (Connection(end.detach()) for end in socket.socketpair())
+    student = Peer(far, {}, guarded=False)
+    defined: dict = {}
+    calls = {"call": lambda *asked: answering._call(student, *asked)}
+    calls |= {"attribute": lambda *asked: answering._attribute(student, *asked), "get": lambda name: defined[name]}
+    student.answers |= calls
+    threading.Thread(target=student.serve, daemon=True).start()
+    judge = Peer(near, {"call": lambda *asked: judging._called_back(judge, *asked)}, guarded=True)
+    yield judge, defined
+    near.close()
+
+
+def given(ends, function):
+    judge, defined = ends
+    defined["f"] = function
+    return judge.ask("get", "f")
+
+
+A = torch.arange(6.0).reshape(2, 3)
+VALUES = [
+    3,
+    2.5,
+    None,
+    "ΔW",
+    (1, [2, {"a": (3,)}]),
+    A,
+    A.T,
+    A.to(torch.bfloat16),
+    A[:0],
+    torch.tensor(True),
+    torch.complex(A, A),
+    nn.Parameter(A.clone()),
+    np.arange(4).reshape(2, 2),
+    np.float64(1.5),
+    torch.float16,
+    torch.Size([2, 3]),
+    LowRank(A.T, A),
+    torch.linalg.svd(A),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_a_value_goes_and_comes_back(ends, value):
+    back = given(ends, lambda x: (x, len([x])))(value)[0]
+    plain = tuple if type(value).__module__ == "torch.return_types" else type(value)
+    assert type(back) is plain
+    flat = [value.left, back.left] if isinstance(value, LowRank) else [value, back]
+    if isinstance(flat[0], torch.Tensor):
+        assert torch.equal(*flat)
+        assert flat[0].dtype == flat[1].dtype
+    elif isinstance(value, np.ndarray):
+        assert np.array_equal(*flat)
+    elif plain is not tuple:
+        assert flat[0] == flat[1]
+
+
+def test_what_is_returned_as_it_was_given_is_the_same_object(ends):
+    tensor = A.clone()
+    assert given(ends, lambda x: x)(tensor) is tensor
+
+
+def test_a_change_in_place_comes_back(ends):
+    tensor, items, names = A.clone(), [A.clone(), 1], {"a": 1}
+
+    def change(x, items, names):
+        x.mul_(2)
+        items[0].data.zero_()
+        items.append("new")
+        names["b"] = names.pop("a")
+
+    given(ends, change)(tensor, items, names)
+    assert torch.equal(tensor, 2 * A)
+    assert not items[0].any()
+    assert items[1:] == [1, "new"]
+    assert names == {"b": 1}
+
+
+def test_a_model_is_trained_where_the_student_is(ends):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    weight = model[0].weight
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    before = weight.detach().clone()
+
+    def step(model, optimizer, x):
+        model[0].bias.requires_grad_(False)
+        model(x).square().sum().backward()
+        optimizer.step()
+        model.eval()
+        return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+    assert given(ends, step)(model, optimizer, torch.ones(4, 3)) == 6
+    assert model[0].weight is weight
+    assert not torch.equal(weight, before)
+    assert weight.grad is not None
+    assert not model.training
+    assert not model[0].bias.requires_grad
+    assert optimizer.state[weight]["step"] == 1
+
+
+def test_a_layer_that_was_put_in_crosses(ends):
+    def swap(model):
+        model[0] = nn.Linear(3, 5)
+        return model
+
+    model = nn.Sequential(nn.Linear(3, 2))
+    assert given(ends, swap)(model) is model
+    assert model[0].weight.shape == (5, 3)
+
+
+def test_a_function_is_called_where_it_lives(ends):
+    judge, defined = ends
+    defined["f"] = lambda loss, x: loss(x) + loss(2 * x)
+    assert judge.ask("get", "f")(lambda x: x.sum(), A) == 45
+    made = given(ends, lambda k: lambda x: k * x)(3)
+    assert isinstance(made, Function)
+    assert made(4) == 12
+
+
+def test_a_function_s_parameters_are_known(ends):
+    import inspect
+
+    found = given(ends, lambda A, B, *, alpha=1: None)
+    assert [*inspect.signature(found).parameters] == ["A", "B", "alpha"]
+
+
+def test_random_numbers_are_those_of_the_caller(ends):
+    torch.manual_seed(3)
+    wanted = [torch.rand(2), torch.rand(2)]
+    torch.manual_seed(3)
+    draw = given(ends, lambda: torch.rand(2))
+    assert all(torch.equal(draw(), one) for one in wanted)
+    generator = torch.Generator().manual_seed(3)
+    assert torch.equal(given(ends, lambda g: torch.rand(2, generator=g))(generator), wanted[0])
+    assert torch.equal(torch.rand(2, generator=generator), wanted[1])
+
+
+def test_an_exception_keeps_its_kind_its_words_and_its_line(ends):
+    import traceback
+
+    code = compile("def scale(alpha):\n    return alpha / 0\n", "/tmp/ipykernel_1/1.py", "exec")
+    names: dict = {}
+    exec(code, names)
+    with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
+        given(ends, names["scale"])(1)
+    last = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert (last.name, last.lineno) == ("scale", 2)
+
+
+class Bomb:
+    """Named by a message, it would run a command where it is read."""
+
+    def __reduce__(self):
+        return os.system, ("touch stolen",)
+
+
+def test_an_object_of_the_student_s_stays_with_the_student(ends):
+    back = given(ends, lambda: Bomb())()
+    assert isinstance(back, Thing)
+    assert repr(back) == "<Bomb>"
+
+
+@pytest.mark.parametrize("named", [os.system, eval, pickle.loads, torch.load, socket.socket, Bomb, nn.Linear.forward])
+def test_a_judge_takes_no_message_that_names_code(ends, named):
+    judge, _ = ends
+    with pytest.raises(pickle.UnpicklingError, match="may not cross"):
+        judge.ledger.unpack(pickle.dumps(named))
+
+
+def test_a_judge_takes_no_number_that_it_never_gave(ends):
+    judge, _ = ends
+    from lorakit.course import unpacking
+
+    class Forged:
+        def __reduce__(self):
+            return unpacking.yours, (77,)
+
+    with pytest.raises(pickle.UnpicklingError, match="number 77 is none of what was sent"):
+        judge.ledger.unpack(pickle.dumps(Forged()))
+
+
+def test_who_hangs_up_is_lost_and_no_exception_of_the_answer(ends):
+    judge, defined = ends
+    defined["f"] = lambda: None
+    function = judge.ask("get", "f")
+    judge.connection.close()
+    assert not issubclass(Lost, Exception)
+    with pytest.raises(Lost):
+        function()
+
+
+def test_the_verdict_is_the_check_s(ends):
+    judge, defined = ends
+    defined["scale"] = lambda alpha, rank: alpha
+    code = "from lorakit.checks import Case, settle\nsettle('scale', scale, [Case('α = 2, r = 4', (2, 4), 0.5)])"
+    verdict = judging.judge(code, ["scale"], judge.connection)
+    assert not verdict.passed
+    assert verdict.kind == "CheckFailed"
+    assert "returned  2" in verdict.said
+    assert "off by" not in verdict.said
+    assert not judging.judge(code, ["other"], judge.connection).passed
+
+
+def test_a_check_that_passes_says_so(ends):
+    judge, defined = ends
+    defined["scale"] = lambda alpha, rank: alpha / rank
+    code = "from lorakit.checks import Case, settle\nsettle('scale', scale, [Case('α = 2, r = 4', (2, 4), 0.5)])"
+    assert judging.judge(code, ["scale"], judge.connection) == judging.Verdict(True, "✓ scale: 1 case")

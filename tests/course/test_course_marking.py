@@ -1,0 +1,121 @@
+"""A submission in a process of its own: it has its marks, and nothing else can be had or harmed from there."""
+
+import os
+from pathlib import Path
+
+import pytest
+from classroom import CHEAT, OUTSIDE, SCALE, SMALL, SNOOP, extra, notebook
+
+from lorakit.course import solution, student
+from lorakit.course.confining import abi
+from lorakit.course.consulting import Judge
+from lorakit.course.marking import mark
+from lorakit.course.running import Limits, Process
+from lorakit.course.submissions import merge
+
+HERE = Path(__file__).parent
+LIMITS = Limits(seconds=8.0, memory=3 << 30)
+linux = pytest.mark.skipif(abi() < 6, reason="Landlock 6 is what keeps signals and files apart here")
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
+        patch.syspath_prepend(str(HERE))
+        with Judge() as one:
+            yield one
+
+
+def marked(judge, filled, **limits):
+    cells = merge(SMALL, filled["cells"]).cells
+    return mark(SMALL, cells, judge, Limits(**{**vars(LIMITS), **limits}), [HERE / "instructor"])
+
+
+def earned(marking):
+    return [one.earned for one in marking.marks]
+
+
+def test_the_solution_has_all_points_and_the_blank_notebook_none(judge):
+    full, blank = marked(judge, solution(SMALL)), marked(judge, student(SMALL))
+    assert (earned(full), full.remarks) == ([1, 2, 2, 2], ())
+    assert repr(full) == "Marking(7 of 7 points)"
+    assert (earned(blank), blank.remarks) == ([0, 0, 0, 0], ())
+    assert {one.diagnosis[:15] for one in blank.marks} == {"not written yet"}
+
+
+def test_patched_checks_give_nothing_and_are_named(judge):
+    found = marked(judge, extra(CHEAT, notebook(SNOOP)))
+    assert earned(found) == [0, 0, 2, 2]
+    assert "without effect on its marks: small_checks.check_delta, small_checks.check_scale" in found.remarks[-1]
+
+
+def test_a_process_that_ends_is_replaced_and_the_rest_is_graded(judge):
+    crash = notebook(f"import os\n{SCALE}\nos._exit(0)")
+    found = marked(judge, extra("exit()", extra("x = 3\nprint(x)", crash, after="delta-say"), after="title"))
+    assert earned(found) == [0, 0, 2, 2]
+    assert [remark.split(" was")[0] for remark in found.remarks] == ["the cell 'title-extra-0'", "the cell 'scale'"]
+    assert found.outputs["delta-say-extra-0"][0]["text"] == "3\n"
+
+
+def test_a_loop_in_an_answer_costs_that_answer(judge):
+    deaf = "import signal\ndef scale(alpha, rank):\n    signal.signal(2, signal.SIG_IGN)\n    while True: pass"
+    found = marked(judge, notebook(deaf), seconds=3.0)
+    assert earned(found) == [0, 0, 2, 2]
+    assert found.marks[0].said == "✗ scale: it did not end within 3 seconds"
+    assert found.marks[1].said == found.marks[0].said  # its other check is not tried again
+
+
+@linux
+def test_nothing_outside_is_written_read_or_signalled(judge, tmp_path):
+    where = {"submissions": tmp_path, "grades": tmp_path}
+    found = marked(judge, extra(OUTSIDE.format(**where)))
+    assert earned(found) == [1, 2, 2, 2]
+    assert [*tmp_path.iterdir()] == []
+    assert f"tried, and was refused: writing {tmp_path}/stolen.txt" in found.remarks
+
+
+@pytest.fixture
+def process():
+    one = Process(LIMITS, [HERE / "instructor"])
+    assert one.wait_until_ready().alive
+    yield one
+    one.close()
+    assert not one.folder.exists()
+
+
+@linux
+def test_other_programs_are_kept_in_as_well(process, tmp_path):
+    secret = HERE / "instructor" / "0_small.py"
+    lines = [f"cat {secret}", f"touch {tmp_path}/stolen", f"kill -0 {os.getpid()}", "echo mine > own; cat own"]
+    for line in lines:
+        process.run(f"import subprocess; print(subprocess.run({line!r}, shell=True, capture_output=True, text=True))")
+    shown = process.run(
+        f"print([subprocess.run(line, shell=True, capture_output=True).returncode for line in {lines}])"
+    )
+    codes = eval(shown.outputs[0]["text"])
+    assert [bool(code) for code in codes] == [True, True, True, False]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_secret_is_refused_to_python_on_any_system(process):
+    shown = process.run(f"open({str(HERE / 'instructor' / '0_small.py')!r})")
+    assert shown.outputs[0]["ename"] == "PermissionError"
+    assert "not while it is graded: reading" in shown.outputs[0]["evalue"]
+    assert process.run(f"import os; os.kill({os.getpid()}, 9)").outputs[0]["ename"] == "PermissionError"
+    assert process.attempts()[-1] == "a signal to the grader"
+
+
+def test_memory_has_a_limit_for_the_process_and_for_what_it_starts(process):
+    shown = process.run("import numpy; numpy.ones(30 << 27)")
+    assert shown.status == "error"
+    assert shown.outputs[0]["ename"] == "MemoryError"
+    hoard = "x = b'x' * (2 << 30); import time; time.sleep(60)"
+    start = f"import subprocess, sys\nall = [subprocess.Popen([sys.executable, '-c', {hoard!r}]) for _ in range(2)]"
+    assert process.run(f"{start}\nimport time\ntime.sleep(60)", 60.0).status == "large"
+    assert not process.alive
+
+
+def test_long_output_is_cut(process):
+    shown = process.run("print('x' * 100_000)\nprint('y')")
+    assert sum(len(output["text"]) for output in shown.outputs) == 20_000
