@@ -3,6 +3,8 @@
 # make bench  lorakit beside PEFT and loralib on the same work        make lint         ruff and mypy
 # make fetch  fill the cache (ARGS=--all for every model and task)    make mutants      planted faults, all caught?
 # make assignments  the students' notebooks, the solutions and what two graders read, from one source each
+# make grade SUBMISSIONS=folder   marks, feedback and a picture of a class (ARGS="--assignment 1_derive --again")
+# make gradescope  the zips that Gradescope reads, each tried        make test-grading  both graders, and 30 students
 # make wheel  a wheel beside the notebooks, to upload to a hosted notebook
 # make bundle wheel, lessons and assignments in one zip, for Colab or a folder of one's own
 # make colab  the widgets, the plots and the quick lessons with a hosted notebook's versions, out of that zip
@@ -15,12 +17,13 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 COLAB  := $(VENV)-colab
+GRADERS := $(VENV)-graders
 # Lessons that take less than a minute; and defaults of this lab alone, under the user's own settings: a saved
 # notebook keeps the pictures of its widgets.
 QUICK  ?= 01_derive 04_inside_delta_w 05_intrinsic_rank
 SETTINGS := "$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
 
-.PHONY: lab test test-quick bench lint fetch mutants wheel assignments bundle colab site figures
+.PHONY: lab test test-quick bench lint fetch mutants wheel assignments grade gradescope test-grading bundle colab site figures
 .DELETE_ON_ERROR:
 
 lab: $(STAMPS)/lab
@@ -44,6 +47,16 @@ mutants: $(STAMPS)/test
 
 assignments: $(STAMPS)/lab
 	$(BIN)/python -m lorakit.course assignments $(ARGS)
+
+grade: $(GRADERS)/ready
+	@test -n "$(SUBMISSIONS)" || { echo "make grade SUBMISSIONS=folder: one folder, or one file, a student"; exit 2; }
+	@$(GRADERS)/bin/python -m lorakit.course grade "$(SUBMISSIONS)" $(ARGS)
+
+gradescope: $(GRADERS)/ready
+	@$(GRADERS)/bin/python -m lorakit.course gradescope $(ARGS)
+
+test-grading: $(GRADERS)/ready
+	OMP_NUM_THREADS=1 $(GRADERS)/bin/python -m pytest -n 2 -m grading tests/course $(ARGS)
 
 wheel: $(STAMPS)/lab
 	@rm -rf build/lib build/bdist.*
@@ -93,6 +106,14 @@ $(COLAB)/ready: tests/colab.txt
 	$(PYTHON) -m venv $$($(PYTHON) -c "import torch" 2>/dev/null && echo --system-site-packages) $(COLAB)
 	sh tools/install_torch.sh $(COLAB)/bin/python
 	$(COLAB)/bin/python -m pip install --quiet -r tests/colab.txt
+	@touch $@
+
+# Two graders that a student never needs, and the lorakit of this folder: what is graded is what is handed out.
+$(GRADERS)/ready: graders.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv $$($(PYTHON) -c "import torch" 2>/dev/null && echo --system-site-packages) $(GRADERS)
+	sh tools/install_torch.sh $(GRADERS)/bin/python
+	@grep -v '^torch==' constraints.txt > $(GRADERS)/constraints.txt
+	$(GRADERS)/bin/python -m pip install --quiet -c $(GRADERS)/constraints.txt -r graders.txt -e ".[test]"
 	@touch $@
 
 .PHONY: asked

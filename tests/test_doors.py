@@ -39,7 +39,8 @@ OPEN_TO = {  # a room and the rooms whose doors are open to it; what those may e
     "generation": {"layers", "modes"},
     "widgets": {"plots", "layers", "modes", "surface", "export", "accounting", "generation"},  # live models and pages
     "inspecting": {"checkpoints", "plots", "models"},  # a report on somebody's file
-    "course": {"plots"},  # sources are text, and a student's function is a name: it enters no room that it grades
+    "course": {"plots", "checks"},  # sources are text, and a student's function is a name: no room that it grades
+    "checks": set(),
     "probing": {"analysis", "layers", "training"},  # the callables that analysis asks for: they hold a model
 }
 ANYWHERE = {"lorakit", "__main__", "checks"}  # the front door, the command line, and what checks everything

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -13,6 +13,16 @@ from lorakit.checks.failing import fail
 
 class Products(TorchFunctionMode):
     """Within it, `largest` is the size of the largest tensor that was made of two or more, in entries."""
+
+    watching: ClassVar[list[Products]] = []  # those that are entered: a function called elsewhere is watched there
+
+    def __enter__(self):
+        Products.watching.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        Products.watching.remove(self)
+        return super().__exit__(*error)
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,9 +14,7 @@ from multiprocessing.connection import Connection
 from types import FunctionType
 from typing import Any
 
-import torch
-
-from lorakit.course.talking import Peer
+from lorakit.course.talking import Peer, Surroundings
 
 
 def answer(address: str, key: str) -> None:
@@ -26,9 +24,14 @@ def answer(address: str, key: str) -> None:
         connection = Connection(own.detach())
     with connection:
         connection.send_bytes(key.encode())
-        peer = Peer(connection, {}, guarded=False)
-        peer.answers |= {"get": _get, "call": partial(_call, peer), "attribute": partial(_attribute, peer)}
-        peer.serve()
+        answerer(connection).serve()
+
+
+def answerer(connection: Connection) -> Peer:
+    """The student's end of a connection."""
+    peer = Peer(connection, {}, guarded=False)
+    peer.answers |= {"get": _get, "call": partial(_call, peer), "attribute": partial(_attribute, peer)}
+    return peer
 
 
 def _get(name: str) -> Any:
@@ -38,12 +41,10 @@ def _get(name: str) -> Any:
     return names[name]
 
 
-def _call(peer: Peer, number: int, args: tuple, kwargs: dict, state: torch.Tensor) -> tuple:
-    """What the function returns, the arguments as they are now, and where the random numbers got to."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(state)
-        returned = peer.ledger.sent[number](*args, **kwargs)
-        return returned, (list(args), kwargs, peer.ledger.borrowed()), torch.get_rng_state().clone()
+def _call(peer: Peer, number: int, args: tuple, kwargs: dict, around: tuple) -> tuple:
+    """What the function returns, the arguments as they are now, and what it left behind."""
+    returned, left = Surroundings(*around).call(peer.ledger.sent[number], args, kwargs)
+    return returned, (list(args), kwargs, peer.ledger.borrowed()), left
 
 
 def _attribute(peer: Peer, number: int, name: str) -> Any:

@@ -30,11 +30,14 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("submissions", type=Path)
     grade.add_argument("--assignment", default="", help="which; without it, the one that most submissions are of")
     grade.add_argument("--grades", type=Path, default=Path("grades"), help="where marks and feedback go")
-    grade.add_argument("--seconds", type=float, default=120.0, help="of a cell")
-    grade.add_argument("--memory", type=float, default=6.0, help="of a submission, in GB")
+    grade.add_argument("--seconds", type=float, default=120.0, help="that a cell, or a check, may take (120)")
+    grade.add_argument("--memory", type=float, default=6.0, help="GB that a submission may take (6)")
     grade.add_argument("--again", action="store_true", help="grade what was graded before, too")
     grade.set_defaults(run=_grade)
-    for command in (assignments, grade):
+    gradescope = commands.add_parser("gradescope", help="the zips that Gradescope reads, each tried")
+    gradescope.add_argument("assignments", nargs="*", help="which; without one, all")
+    gradescope.set_defaults(run=_gradescope)
+    for command in (assignments, grade, gradescope):
         command.add_argument("--instructor", type=Path, default=writing.INSTRUCTOR, help="the sources, NAME.py")
         command.add_argument("--build", type=Path, default=writing.BUILD, help="solutions, and what the graders read")
     return parser
@@ -59,9 +62,25 @@ def _grade(options: argparse.Namespace) -> int:
     pages = graded.folder / "feedback"
     pages.mkdir(exist_ok=True)
     for record in graded.records:
-        (pages / f"{record.student}.html").write_text(feedback.page(record, graded.source), encoding="utf-8")
-    with open(graded.folder / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:
+        _write(pages / f"{record.student}.html", feedback.page(record, graded.source))
+    with open(graded.folder / "grades.csv", "w", newline="", encoding="utf-8-sig", errors="replace") as file:
         csv.writer(file).writerows(records.rows(graded))
-    (graded.folder / "class.html").write_text(picture.page(graded), encoding="utf-8")
-    print(f"{graded}\n{graded.folder}: grades.csv, class.html, feedback/")
+    _write(graded.folder / "class.html", picture.page(graded))
+    print(f"{graded}\n{graded.folder}: grades.csv, class.html, feedback/NAME.html")
     return 0
+
+
+def _gradescope(options: argparse.Namespace) -> int:
+    from lorakit.course import gradescope
+
+    known = {source.name: source for source in writing.sources(options.instructor)}
+    if unknown := set(options.assignments) - known.keys():
+        raise ValueError(f"no assignment {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    wheel = gradescope.wheel(options.build / "wheel")
+    for name in options.assignments or known:
+        print(gradescope.pack(known[name], options.build, options.instructor / "images", wheel), flush=True)
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="replace")

@@ -17,6 +17,7 @@ import pickle
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -53,7 +54,8 @@ class Ledger:
         self.stand_in, self.guarded = stand_in, guarded
         self.sent: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}  # id → number of what was sent
-        self.received: dict[int, tuple[int, Any, bytes]] = {}  # id → number there, the object, and what it held then
+        self.received: dict[int, tuple[int, bytes]] = {}  # id → number there, and what it held then
+        self.came_as: dict[int, Any] = {}  # number there → the object
 
     def pack(self, value: Any) -> bytes:
         """A value as a message. TypeError or pickle.PicklingError where something in it cannot cross."""
@@ -74,12 +76,20 @@ class Ledger:
 
     def came(self, number: int, value: Any) -> Any:
         """The object, remembered as the other side's number so-and-so."""
-        self.received[id(value)] = (number, value, held(value))
+        if (before := self.came_as.get(number)) is not value:
+            self.received.pop(id(before), None)
+        self.came_as[number] = value
+        self.received[id(value)] = (number, held(value))
         return value
+
+    def known(self, number: int, kind: type) -> Any:
+        """The object that came under this number before, if it is of this kind; None: there is none."""
+        value = self.came_as.get(number)
+        return value if isinstance(value, kind) else None
 
     def borrowed(self) -> list[Any]:
         """The other side's objects that are here, each as it is now."""
-        return [value for _, value, _ in self.received.values()]
+        return [*self.came_as.values()]
 
 
 class _Packer(pickle.Pickler):
@@ -89,7 +99,7 @@ class _Packer(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         """How each kind of object crosses; NotImplemented: as pickle has it, which is by value."""
-        number, _, before = self.ledger.received.get(id(value), (-1, None, b""))
+        number, before = self.ledger.received.get(id(value), (-1, b""))
         if isinstance(value, StandIn):
             return unpacking.yours, (value._handle.number,)
         if isinstance(value, Tensor):
@@ -112,7 +122,9 @@ class _Packer(pickle.Pickler):
             return False
         if isinstance(value, FUNCTIONS):
             return not importable(value) or not (self.ledger.guarded or unpacking.harmless(value))
-        return not self.ledger.guarded and foreign(value if isinstance(value, type) else type(value))
+        if self.ledger.guarded:
+            return False
+        return foreign(value if isinstance(value, type) else type(value)) or isinstance(value, np.ufunc | partial)
 
     def _mine(self, value: Any) -> int:
         """The number of the judge's own objects; what a student's process makes has none."""

@@ -4,7 +4,7 @@
     autograde             submitted/  →  autograded/, gradebook.db      a submission that was marked
 
 nbgrader's own steps are used, but for the one that runs the notebook: that is `marking`'s, whose verdicts stand in the
-check cells as nbgrader expects them, an error where a check failed. Manual marks are given in `nbgrader formgrader`.
+check cells as nbgrader expects them, an error where a check failed. Manual marks are given in nbgrader's Formgrader.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from lorakit.course.outputs import nbgrader
 from lorakit.course.source import Cell, Source
 from lorakit.course.writing import text
 
-SETTINGS = """# nbgrader's own configuration of this folder: run `nbgrader formgrader` here to mark by hand.
+SETTINGS = """# nbgrader's own configuration of this folder: `jupyter lab` started here has Formgrader, to mark by hand.
 c = get_config()
 c.CourseDirectory.root = {root!r}
 c.CourseDirectory.db_url = {database!r}
+c.OverwriteCells.add_missing_cells = True  # the student's copy has no hidden check
 """
 
 

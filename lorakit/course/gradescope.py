@@ -45,7 +45,7 @@ class Zip:
 
 
 def pack(source: Source, build: Path, pictures: Path | None = None, wheel: Path | None = None) -> Zip:
-    """Make and try the zip of an assignment. RuntimeError where its solution has not all points, or a blank one some."""
+    """Make and try the zip of an assignment. RuntimeError: its solution has not all points, or a blank has some."""
     from otter.assign import main as assign
 
     made = build / "otter" / source.name

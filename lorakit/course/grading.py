@@ -20,15 +20,21 @@ from typing import Any
 from tqdm import tqdm
 
 import lorakit
-from lorakit.course.consulting import Judge
+from lorakit.course.confining import abi
 from lorakit.course.gradebook import Gradebook
+from lorakit.course.judging import Judge
 from lorakit.course.marking import Marking, mark
 from lorakit.course.records import Class, Record, Trying, done, keep, kept
 from lorakit.course.running import Limits
-from lorakit.course.source import Source
+from lorakit.course.source import Cell, Source
 from lorakit.course.submissions import Submission, collect, merge, which
 
 MOST_TRIES = 2  # of a submission during which the grader itself ended
+SEPARATE = 6  # the Landlock that keeps files, connections and signals of every program apart
+WEAKER = (
+    "this system has no Landlock 6 (Linux 6.12): Python code is kept out of other folders here, but another program "
+    "that a submission starts is not; grade in a container that holds nothing else"
+)
 
 
 @dataclass(frozen=True)
@@ -48,24 +54,96 @@ def grade(submissions: Path, sources: Sequence[Source], grades: Path, settings: 
     """
     found = collect(submissions, sources)
     source = _wanted(found, sources, wanted)
-    folder = grades / source.name
-    (folder / "records").mkdir(parents=True, exist_ok=True)
     settings = replace(settings, secret=tuple(p.resolve() for p in (*settings.secret, submissions, grades)))
-    book, base = Gradebook(folder / "nbgrader", source, settings.pictures), fingerprint(source, settings.limits)
     with Judge() as judge:
-        if settings.again or not done(folder, "reference", base):
-            book.prepare()
-            _refer(source, judge, settings)
-            (folder / "reference.json").write_text(json.dumps({"key": base}), encoding="utf-8")
-        records, fresh = [], 0
-        for one in tqdm(found, desc=source.name, unit="submission"):
-            key = hashlib.sha256(base.encode() + one.content + one.problem.encode()).hexdigest()
-            record = None if settings.again else kept(folder, one.student, key)
-            if record is None:
-                record, fresh = _graded(one, key, source, sources, judge, settings, book, folder), fresh + 1
-                tqdm.write(f"{one.student}: {'; '.join([record.problem, *record.remarks]).strip('; ')}".rstrip(": "))
-            records.append(replace(record, manual=_manual(book, record, source)))
-    return Class(source, tuple(records), fresh, folder)
+        run = Run(source, sources, settings, grades / source.name, judge)
+        run.refer()
+        records = [run.graded(one) for one in tqdm(found, desc=source.name, unit="submission")]
+    return Class(source, tuple(records), run.fresh, run.folder)
+
+
+class Run:
+    """One pass over a class: what is graded, by whom, and where it is written down."""
+
+    def __init__(
+        self, source: Source, sources: Sequence[Source], settings: Settings, folder: Path, judge: Judge
+    ) -> None:
+        self.source, self.sources, self.settings, self.folder, self.judge = source, sources, settings, folder, judge
+        (folder / "records").mkdir(parents=True, exist_ok=True)
+        self.book = Gradebook(folder / "nbgrader", source, settings.pictures)
+        self.base, self.fresh = fingerprint(source, settings.limits), 0
+        if abi() < SEPARATE:
+            tqdm.write(WEAKER)
+
+    def refer(self) -> None:
+        """RuntimeError unless the reference solution has full marks, and there is nothing to say of it."""
+        if not self.settings.again and done(self.folder, "reference", self.base):
+            return
+        self.book.prepare()
+        cells = tuple(replace(cell, text=cell.solved()) for cell in self.source.cells)
+        marking = self._mark(cells)
+        failed = [f"{mark.id}: {mark.said}" for mark in marking.marks if mark.earned < mark.points]
+        if failed or marking.remarks:
+            name, lines = self.source.name, "\n".join([*failed, *marking.remarks])
+            raise RuntimeError(f"the reference solution of {name} has not full marks, so nothing was graded:\n{lines}")
+        (self.folder / "reference.json").write_text(json.dumps({"key": self.base}), encoding="utf-8")
+
+    def graded(self, one: Submission) -> Record:
+        """The record of a submission: as it was kept, or graded now."""
+        key = hashlib.sha256(self.base.encode() + one.content + one.problem.encode(errors="replace")).hexdigest()
+        record = None if self.settings.again else kept(self.folder, one.student, key)
+        if record is None:
+            self.fresh += 1
+            record = self._grade(one, key)
+            keep(self.folder, record)
+            tqdm.write(f"{one.student}: {record.said or f'{record.earned():g} points'}")
+        return replace(record, manual=self._manual(record))
+
+    def _grade(self, one: Submission, key: str) -> Record:
+        problem = self._problem(one)
+        record = Record(one.student, one.path.name, key, remarks=one.remarks, problem=problem)
+        with Trying(self.folder, one.student, key) as tries:
+            if tries > MOST_TRIES:
+                return replace(record, problem=f"it ended the grader itself, {MOST_TRIES} times: look at it by hand")
+            if problem:
+                return record
+            try:
+                return self._marked(one, record)
+            except Exception as error:  # whatever it is, the others are graded
+                said = f"{type(error).__name__}: {str(error)[:300]}"
+                return replace(record, problem=f"the grader could not go through with it ({said}): look at it by hand")
+
+    def _marked(self, one: Submission, record: Record) -> Record:
+        merged = merge(self.source, one.cells)
+        marking = self._mark(merged.cells)
+        self.book.record(one.student, merged.cells, marking)
+        return replace(
+            record,
+            marks=marking.marks,
+            remarks=(*one.remarks, *merged.remarks, *marking.remarks),
+            answers={c.exercise: c.text for c in merged.cells if c.kind in ("answer", "manual")},
+            printed=_printed(merged.cells, marking),
+        )
+
+    def _mark(self, cells: Sequence[Cell]) -> Marking:
+        return mark(self.source, cells, self.judge, self.settings.limits, self.settings.secret)
+
+    def _problem(self, one: Submission) -> str:
+        """Why a submission cannot be graded, or nothing."""
+        if one.problem:
+            return one.problem
+        other = which(one, self.sources)
+        if other is None:
+            return f"{one.path.name} holds no cell of {self.source.name}"
+        same = other.name == self.source.name
+        return "" if same else f"{one.path.name} is the assignment {other.name}, not {self.source.name}"
+
+    def _manual(self, record: Record) -> dict[str, float | None]:
+        """The points that a person gives, by exercise; None: not yet."""
+        if record.problem or not self.source.of("manual"):
+            return {}
+        scores = self.book.scores(record.student)
+        return {cell.exercise: scores.get(cell.id) for cell in self.source.of("manual")}
 
 
 def fingerprint(source: Source, limits: Limits) -> str:
@@ -85,57 +163,6 @@ def _wanted(found: Sequence[Submission], sources: Sequence[Source], wanted: str)
     return named[wanted or kinds.most_common(1)[0][0]]
 
 
-def _refer(source: Source, judge: Judge, settings: Settings) -> None:
-    """RuntimeError unless the reference solution has full marks, and there is nothing to say of it."""
-    cells = tuple(replace(cell, text=cell.solved()) for cell in source.cells)
-    marking = mark(source, cells, judge, settings.limits, settings.secret)
-    failed = [f"{mark.id}: {mark.said}" for mark in marking.marks if mark.earned < mark.points]
-    if failed or marking.remarks:
-        lines = "\n".join([*failed, *marking.remarks])
-        raise RuntimeError(
-            f"the reference solution of {source.name} has not full marks, so nothing was graded:\n{lines}"
-        )
-
-
-def _graded(
-    one: Submission,
-    key: str,
-    source: Source,
-    sources: Sequence[Source],
-    judge: Judge,
-    settings: Settings,
-    book: Gradebook,
-    folder: Path,
-) -> Record:
-    record = Record(one.student, one.path.name, key, remarks=one.remarks, problem=_problem(one, source, sources))
-    with Trying(folder, one.student, key) as tries:
-        if tries > MOST_TRIES:
-            record = replace(record, problem=f"it ended the grader itself, {MOST_TRIES} times: look at it by hand")
-        if not record.problem:
-            merged = merge(source, one.cells)
-            marking = mark(source, merged.cells, judge, settings.limits, settings.secret)
-            book.record(one.student, merged.cells, marking)
-            record = replace(
-                record,
-                marks=marking.marks,
-                remarks=(*one.remarks, *merged.remarks, *marking.remarks),
-                answers={c.exercise: c.text for c in merged.cells if c.kind in ("answer", "manual")},
-                printed=_printed(merged.cells, marking),
-            )
-        keep(folder, record)
-    return record
-
-
-def _problem(one: Submission, source: Source, sources: Sequence[Source]) -> str:
-    """Why a submission cannot be graded, or nothing."""
-    if one.problem:
-        return one.problem
-    other = which(one, sources)
-    if other is None:
-        return f"{one.path.name} holds no cell of {source.name}"
-    return "" if other.name == source.name else f"{one.path.name} is the assignment {other.name}, not {source.name}"
-
-
 def _printed(cells: Sequence[Any], marking: Marking) -> dict[str, str]:
     """What the answers' cells showed, by exercise."""
     texts: dict[str, str] = {}
@@ -145,11 +172,3 @@ def _printed(cells: Sequence[Any], marking: Marking) -> dict[str, str]:
                 said = output.get("text") or f"{output.get('ename')}: {output.get('evalue')}\n"
                 texts[cell.exercise] = texts.get(cell.exercise, "") + said
     return texts
-
-
-def _manual(book: Gradebook, record: Record, source: Source) -> dict[str, float | None]:
-    """The points that a person gives, by exercise; None: not yet."""
-    if record.problem or not source.of("manual"):
-        return {}
-    scores = book.scores(record.student)
-    return {cell.exercise: scores.get(cell.id) for cell in source.of("manual")}

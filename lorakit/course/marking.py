@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lorakit.course.consulting import Judge
-from lorakit.course.judging import Verdict
+from lorakit.course.judging import Judge, Verdict
 from lorakit.course.running import Limits, Outcome, Process
 from lorakit.course.source import Cell, Source
 

@@ -79,8 +79,8 @@ def page(graded: Class) -> str:
 
 
 def _noticed(records: tuple[Record, ...]) -> str:
-    said = [(record.student, "; ".join(filter(None, [record.problem, *record.remarks]))) for record in records]
-    lines = "".join(f"<li><strong>{escape(student)}</strong>: {escape(what)}</li>" for student, what in said if what)
+    told = [record for record in records if record.said]
+    lines = "".join(f"<li><strong>{escape(one.student)}</strong>: {escape(one.said)}</li>" for one in told)
     return f"<section><h2>Noticed</h2><ul>{lines}</ul></section>" if lines else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,11 @@ class Record:
         own = [mark for mark in self.marks if exercise in (None, mark.exercise)]
         by_hand = [score or 0.0 for name, score in self.manual.items() if exercise in (None, name)]
         return sum(mark.earned for mark in own) + sum(by_hand)
+
+    @property
+    def said(self) -> str:
+        """What the lecturer is told of it, in a line."""
+        return "; ".join(filter(None, [self.problem, *self.remarks]))
 
     def __repr__(self) -> str:
         return f"Record({self.student}: {self.problem or f'{self.earned():g} points'})"
@@ -69,7 +75,7 @@ class Trying:
 def keep(folder: Path, record: Record) -> None:
     """Write a record down: from here on the submission is graded."""
     path = folder / "records" / f"{record.student}.json"
-    path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
 
 def done(folder: Path, name: str, key: str) -> bool:
@@ -97,5 +103,6 @@ def rows(graded: Class) -> Iterator[list[str]]:
     for record in graded.records:
         waiting = [name for name, score in record.manual.items() if score is None]
         points = [f"{record.earned(exercise):g}" for exercise in source.exercises]
-        said = "; ".join(filter(None, [record.problem, *record.remarks]))
-        yield [record.student, record.file, f"{record.earned():g}", f"{total:g}", " ".join(waiting), *points, said]
+        first = [record.student, record.file, f"{record.earned():g}", f"{total:g}", " ".join(waiting)]
+        entries = (*first, *points, record.said)
+        yield [re.sub(r"^(?=[=+@-])", "'", entry) for entry in entries]  # no formula of a spreadsheet

@@ -97,6 +97,7 @@ class Process:
             "IPYTHONDIR": self.scratch / ".ipython",
         }
         own |= {"LORAKIT_HOME": cache(), "MPLBACKEND": "agg", "HF_HUB_OFFLINE": 1, "PYTHONDONTWRITEBYTECODE": 1}
+        own |= {"TORCHINDUCTOR_CACHE_DIR": self.scratch / "tmp" / "inductor"}
         own |= {"JPY_PARENT_PID": os.getpid(), MARK: self.folder.name}
         return {name: str(value) for name, value in own.items()}
 

@@ -9,7 +9,6 @@ never raised: the others are graded.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lorakit.course.outputs import ANSWER_HERE
-from lorakit.course.source import Cell, Source, unmagic
+from lorakit.course.source import Cell, Source
 
 LARGEST = 20 << 20  # bytes of a notebook that is read
 
@@ -124,9 +123,10 @@ def name(cell: dict[str, Any]) -> str:
 
 
 def text(cell: dict[str, Any]) -> str:
-    """The text of a cell, however the file holds it."""
+    """The text of a cell, however the file holds it; half a character that UTF-8 does not have becomes a ?."""
     source = cell.get("source", "")
-    return "".join(map(str, source)) if isinstance(source, list) else str(source)
+    whole = "".join(map(str, source)) if isinstance(source, list) else str(source)
+    return whole.encode("utf-8", "replace").decode("utf-8")
 
 
 def _alike(own: Cell, cell: dict[str, Any]) -> bool:
@@ -135,11 +135,11 @@ def _alike(own: Cell, cell: dict[str, Any]) -> bool:
 
 def _of(entry: Path, sources: Sequence[Source]) -> Submission:
     """The submission in a student's folder, or in a file."""
-    if not entry.is_dir():
+    if not entry.is_dir() or entry.is_symlink():
         return _read(
             entry, re.sub(rf"[ _-]*({'|'.join(source.name for source in sources)})$", "", entry.stem) or entry.stem
         )
-    files = [path for path in sorted(entry.rglob("*")) if path.is_file() and not _hidden(path, entry)]
+    files = [path for path in sorted(entry.rglob("*")) if _is_file(path) and not _hidden(path, entry)]
     read = [_read(path, entry.name) for path in files]
     if not read:
         return Submission(entry.name, entry, problem="the folder is empty")
@@ -149,6 +149,11 @@ def _of(entry: Path, sources: Sequence[Source]) -> Submission:
     return Submission(best.student, best.path, best.cells, best.problem, (*best.remarks, *said), best.content)
 
 
+def _is_file(path: Path) -> bool:
+    """A file of one's own: a link could lead to somebody else's."""
+    return path.is_file() and not path.is_symlink()
+
+
 def _hidden(path: Path, below: Path) -> bool:
     return any(part.startswith((".", "__")) for part in path.relative_to(below).parts)
 
@@ -156,6 +161,8 @@ def _hidden(path: Path, below: Path) -> bool:
 def _read(path: Path, student: str) -> Submission:
     """A file as a submission; what is wrong with it is its problem."""
     try:
+        if not _is_file(path):
+            return Submission(student, path, problem=f"{path.name} is no file: a link, or something else to read from")
         if path.stat().st_size > LARGEST:
             return Submission(
                 student, path, problem=f"{path.name} has more than {LARGEST >> 20} MB: are there large outputs in it?"
@@ -197,11 +204,3 @@ def _apart(found: list[Submission]) -> list[Submission]:
         called = safe if taken[safe] == 1 else f"{safe}_{taken[safe]}"
         apart.append(Submission(called, one.path, one.cells, one.problem, one.remarks, one.content))
     return apart
-
-
-def defined(code: str) -> set[str]:
-    """The functions that a cell defines at its top; nothing where it is not Python."""
-    try:
-        return {node.name for node in ast.parse(unmagic(code)).body if isinstance(node, ast.FunctionDef)}
-    except (SyntaxError, ValueError):
-        return set()

@@ -11,12 +11,14 @@ import builtins
 import linecache
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from inspect import Parameter, Signature
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 
+from lorakit.checks.watching import Products
 from lorakit.course.crossing import Handle, Ledger, StandIn
 
 LARGEST = 1 << 28  # bytes of a message: what one side may make the other hold
@@ -30,6 +32,35 @@ KINDS = (
     Parameter.KEYWORD_ONLY,
     Parameter.VAR_KEYWORD,
 )
+
+
+class Surroundings(NamedTuple):
+    """What a function finds around it: the random numbers, how autograd stands, whether its products are watched."""
+
+    state: torch.Tensor
+    gradients: bool
+    inference: bool
+    watched: bool
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """As they are where a call is made."""
+        autograd = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        return cls(torch.get_rng_state(), *autograd, bool(Products.watching))
+
+    def call(self, function: Callable, args: Any, kwargs: Any) -> tuple[Any, tuple[torch.Tensor, int]]:
+        """What a function returns in these, and what it leaves behind."""
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(self.gradients):
+            torch.set_rng_state(self.state)
+            with torch.inference_mode(self.inference), Products() if self.watched else nullcontext(Products()) as seen:
+                returned = function(*args, **kwargs)
+            return returned, (torch.get_rng_state().clone(), seen.largest)
+
+    def left(self, state: torch.Tensor, largest: int) -> None:
+        """Take over what a call left, where it was made."""
+        torch.set_rng_state(state)
+        for products in Products.watching:
+            products.largest = max(products.largest, int(largest))
 
 
 class Lost(BaseException):
@@ -48,10 +79,11 @@ class Function(StandIn):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns there. The exception that it raises there, by its name, at its line."""
-        state = torch.get_rng_state()
-        returned, now, state = self._peer.ask("call", self._handle.number, args, kwargs, state)
-        torch.set_rng_state(state)
-        renewed((list(args), kwargs), now[:2])
+        surroundings = Surroundings.here()
+        with torch.inference_mode(False):
+            returned, now, after = self._peer.ask("call", self._handle.number, args, kwargs, tuple(surroundings))
+            surroundings.left(*after)
+            renewed((list(args), kwargs), now[:2])
         return returned
 
 

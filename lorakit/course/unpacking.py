@@ -59,25 +59,24 @@ def _shared(kind: Any) -> bool:
     """Modules, optimisers, configurations and dataclasses of the packages that both sides have."""
     if not isinstance(kind, type) or kind.__module__.partition(".")[0] not in SHARED:
         return False
-    return issubclass(kind, nn.Module | torch.optim.Optimizer) or is_dataclass(kind) or kind.__name__.endswith("Config")
+    plain = kind.__module__.partition(".")[0] != "torch" and (is_dataclass(kind) or kind.__name__.endswith("Config"))
+    return plain or issubclass(kind, nn.Module | torch.optim.Optimizer)
 
 
 def tensor(ledger, theirs, mine, data, dtype, shape, requires_grad, parameter, grad) -> Tensor:
-    """A tensor of the other side, or one of this side's own, come back as it is now."""
+    """A tensor of the other side, the same one where it came before; or one of this side's own, as it is now."""
     kind = getattr(torch, dtype.removeprefix("torch."))
     fresh = None if data is None else _filled(data, kind, shape)
-    if mine < 0:
+    value = ledger.known(theirs, Tensor) if mine < 0 else _own(ledger, mine, Tensor)
+    if value is None or (mine < 0 and not value.is_leaf):
         new = torch.empty(0) if fresh is None else fresh
-        value = nn.Parameter(new, requires_grad) if parameter else new.requires_grad_(requires_grad)
-        value.grad = grad
-        return ledger.came(theirs, value) if theirs >= 0 else value
-    value = _own(ledger, mine, Tensor)
-    if fresh is not None:
+        value = nn.Parameter(new, requires_grad) if parameter else new
+    elif fresh is not None:
         value.data = fresh
     if value.is_leaf:
         value.requires_grad_(requires_grad)
         value.grad = grad
-    return value
+    return ledger.came(theirs, value) if mine < 0 <= theirs else value
 
 
 def stateful(ledger, theirs, mine, kind) -> Any:
@@ -86,15 +85,15 @@ def stateful(ledger, theirs, mine, kind) -> Any:
         return _own(ledger, mine, nn.Module | torch.optim.Optimizer)
     if not issubclass(kind, nn.Module | torch.optim.Optimizer):
         raise pickle.UnpicklingError(f"{kind} is no module")
-    value = kind.__new__(kind)
-    return ledger.came(theirs, value) if theirs >= 0 else value
+    return ledger.came(theirs, ledger.known(theirs, kind) or kind.__new__(kind)) if theirs >= 0 else kind.__new__(kind)
 
 
 def generator(ledger, theirs, mine, state) -> torch.Generator:
     """A generator with the state of the other side's."""
-    value = torch.Generator() if mine < 0 else _own(ledger, mine, torch.Generator)
+    came = ledger.known(theirs, torch.Generator)
+    value = _own(ledger, mine, torch.Generator) if mine >= 0 else came or torch.Generator()
     value.set_state(_filled(state, torch.uint8, (len(state),)))
-    return ledger.came(theirs, value) if theirs >= 0 else value
+    return ledger.came(theirs, value) if mine < 0 <= theirs else value
 
 
 def array(ledger, data, dtype, shape, scalar) -> Any:
@@ -129,7 +128,7 @@ def _own(ledger: Any, number: int, kind: Any) -> Any:
 
 
 def _filled(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    if not data:
+    if not data and 0 in shape:
         return torch.empty(shape, dtype=dtype)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape).clone()
 

@@ -24,6 +24,10 @@ class Answered:
     WRONG: dict
     SHARED: tuple = ()
 
+    def given(self, answer):
+        """What a check is called with."""
+        return answer if isinstance(answer, tuple) else (answer,)
+
     def pytest_generate_tests(self, metafunc):
         names, rows = metafunc.fixturenames, []
         if "words" in names:
@@ -37,14 +41,14 @@ class Answered:
 
     def test_right(self, exercise, answer, capsys):
         for seed in SEEDS:
-            self.CHECKS[exercise](*_given(answer), seed=seed)
+            self.CHECKS[exercise](*self.given(answer), seed=seed)
         assert [line[0] for line in capsys.readouterr().out.splitlines()] == ["✓"] * len(SEEDS)
 
     def test_wrong(self, exercise, answer, words):
         others = [other for _, other in self.WRONG[exercise] if other not in (words, *self.SHARED)]
         for seed in SEEDS:
             with pytest.raises(CheckFailed) as failure:
-                self.CHECKS[exercise](*_given(answer), seed=seed)
+                self.CHECKS[exercise](*self.given(answer), seed=seed)
             diagnosis, lines = failure.value.diagnosis or "nothing", str(failure.value).splitlines()
             assert re.search(words, diagnosis), str(failure.value)
             assert [other for other in others if re.search(other, diagnosis)] == []
@@ -56,7 +60,7 @@ class Answered:
             raise NotImplementedError(exercise)
 
         with pytest.raises(Unanswered, match="not written yet"):
-            self.CHECKS[exercise](*[stub for _ in _given(self.RIGHT[exercise][0])])
+            self.CHECKS[exercise](*[stub for _ in self.given(self.RIGHT[exercise][0])])
 
     def test_there_are_enough(self):
         """At least three right and five wrong answers for each exercise, each wrong one with words of its own."""
@@ -71,10 +75,6 @@ class Answered:
 def checks_of(assignment):
     """{exercise: check} of a module of `lorakit.checks`."""
     return {name.removeprefix("check_"): getattr(assignment, name) for name in assignment.__all__}
-
-
-def _given(answer):
-    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def _ids(rows):

@@ -20,11 +20,8 @@ from lorakit.delta import LowRank
 def ends():
     """A judge's end of a connection, and a dict of what the student defined."""
     near, far = (Connection(end.detach()) for end in socket.socketpair())
-    student = Peer(far, {}, guarded=False)
-    defined: dict = {}
-    calls = {"call": lambda *asked: answering._call(student, *asked)}
-    calls |= {"attribute": lambda *asked: answering._attribute(student, *asked), "get": lambda name: defined[name]}
-    student.answers |= calls
+    student, defined = answering.answerer(far), {}
+    student.answers["get"] = lambda name: defined[name]
     threading.Thread(target=student.serve, daemon=True).start()
     judge = Peer(near, {"call": lambda *asked: judging._called_back(judge, *asked)}, guarded=True)
     yield judge, defined

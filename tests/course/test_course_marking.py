@@ -8,7 +8,7 @@ from classroom import CHEAT, OUTSIDE, SCALE, SMALL, SNOOP, extra, notebook
 
 from lorakit.course import solution, student
 from lorakit.course.confining import abi
-from lorakit.course.consulting import Judge
+from lorakit.course.judging import Judge
 from lorakit.course.marking import mark
 from lorakit.course.running import Limits, Process
 from lorakit.course.submissions import merge
