@@ -31,7 +31,7 @@ MISFITS = (
 def raised(exercise: str, title: str, error: Exception) -> NoReturn:
     """Raise `CheckFailed`: what the student's function raised, in which line of its own, and what it may mean."""
     walk = traceback.walk_tb(error.__traceback__)
-    own = [(frame.f_code, line) for frame, line in walk if not _ours(frame.f_code.co_filename)]
+    own = [(frame.f_code, line) for frame, line in walk if not ours(frame.f_code.co_filename)]
     code, number = own[-1] if own else (None, 0)
     line = linecache.getline(code.co_filename, number).strip() if code else ""
     said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -40,7 +40,8 @@ def raised(exercise: str, title: str, error: Exception) -> NoReturn:
     raise CheckFailed(exercise, title, "", f"nothing: it raised {said}{where}", _advice(error, given)) from error
 
 
-def _ours(filename: str) -> bool:
+def ours(filename: str) -> bool:
+    """Whether a file is a library's, and not the student's."""
     return "site-packages" in filename or filename.startswith(LIBRARY)
 
 

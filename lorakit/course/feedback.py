@@ -9,6 +9,7 @@ from lorakit.course.marking import Mark
 from lorakit.course.records import Record
 from lorakit.course.source import Source
 
+YOURS, OTHERS = "the check in your notebook", "the same check on other cases"
 STYLE = """
 :root { color-scheme: light dark; --line: rgba(128, 128, 128, .3); --right: #3b82c4; --wrong: #dd7d1a; }
 body { max-width: 860px; margin: 2rem auto; padding: 0 1rem; font: 15px/1.55 system-ui, sans-serif; }
@@ -58,7 +59,7 @@ def _section(exercise: str, record: Record, source: Source) -> str:
     earned, points = record.earned(exercise), source.points(exercise)
     head = f"<h2>{escape(source.heading(exercise))}</h2><span><strong>{earned:g}</strong> of {points:g}</span>"
     share = f'<div class="bar"><span style="width: {100 * earned / points:.0f}%"></span></div>'
-    checks = "".join(_check(mark) for mark in record.marks if mark.exercise == exercise)
+    checks = "".join(_checks([mark for mark in record.marks if mark.exercise == exercise]))
     if record.manual.get(exercise, 0.0) is None:
         checks += '<p class="quiet">This answer is read by a person.</p>'
     shown = record.printed.get(exercise, "").strip()
@@ -67,8 +68,12 @@ def _section(exercise: str, record: Record, source: Source) -> str:
     return f'<section><div class="head">{head}</div>{share}{checks}{printed}{answer}</section>'
 
 
-def _check(mark: Mark) -> str:
-    which = "The same check on other cases" if mark.hidden else "The check in your notebook"
-    kind, said = ("right", mark.said) if mark.earned else ("wrong", mark.said)
-    points = f"{mark.earned:g} of {mark.points:g}"
-    return f'<p class="quiet">{which}: {points}</p><pre class="{kind}">{escape(said)}</pre>'
+def _checks(marks: list[Mark]) -> Iterator[str]:
+    """What each check said; what all of them said stands once."""
+    together = len({(mark.said, bool(mark.earned)) for mark in marks}) == 1
+    for some in [marks] if together else [[mark] for mark in marks]:
+        which = " and ".join(dict.fromkeys(OTHERS if mark.hidden else YOURS for mark in some))
+        earned, points = sum(mark.earned for mark in some), sum(mark.points for mark in some)
+        kind = "right" if earned else "wrong"
+        yield f'<p class="quiet">{which[0].upper()}{which[1:]}: {earned:g} of {points:g}</p>'
+        yield f'<pre class="{kind}">{escape(some[0].said)}</pre>'

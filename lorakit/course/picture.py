@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from html import escape
 
@@ -60,10 +59,11 @@ def misconceptions(graded: Class, most: int = 10) -> go.Figure:
 
 def diagnoses(record: Record) -> set[tuple[str, str]]:
     """The misconceptions of a student, with their exercises; what is not written yet is none."""
-    said = {
-        (mark.exercise, re.sub(r" in line \d+ of .*", "", mark.diagnosis)) for mark in record.marks if not mark.earned
-    }
-    return {(exercise, why) for exercise, why in said if why and not why.startswith(UNWRITTEN)}
+    first: dict[str, str] = {}  # the hidden check says the same with other numbers
+    for mark in record.marks:
+        if not mark.earned:
+            first.setdefault(mark.exercise, mark.diagnosis)
+    return {(exercise, why) for exercise, why in first.items() if why and not why.startswith(UNWRITTEN)}
 
 
 def page(graded: Class) -> str:
@@ -72,7 +72,9 @@ def page(graded: Class) -> str:
     done = [record for record in records if not record.problem]
     mean = sum(record.earned() for record in done) / max(1, len(done))
     most = sum(map(source.points, source.exercises))
+    waiting = sum(1 for record in done for score in record.manual.values() if score is None)
     total = f"{len(done)} of {len(records)} graded, {mean:.1f} of {most:g} points on average"
+    total += f"; {waiting} answers wait for a person" if waiting else ""
     figures = "".join(_shown(figure) for figure in (by_exercise(graded), misconceptions(graded)))
     words = {"title": escape(f"{source.title}: the class"), "total": total, "ungraded": _noticed(records)}
     return PAGE.format(style=STYLE, library=get_plotlyjs(), figures=figures, **words)
@@ -93,9 +95,11 @@ def _level(record: Record, exercise: str) -> str:
 
 
 def _lying(bars: list[dict], count: int, title: str, about: str, alt: str, axis: str, row: int = 30) -> go.Figure:
-    x = {"title": {"text": axis}, "showgrid": True, "rangemode": "tozero", "tickformat": "d"}
+    most = max([1, *(sum(bar["x"][row] for bar in bars) for row in range(count))])
+    x = {"title": {"text": axis}, "showgrid": True, "rangemode": "tozero", "tick0": 0, "dtick": -(-most // 8)}
     y = {"autorange": "reversed", "showgrid": False}
-    layout = {"barmode": "stack", "height": LEGEND_TOP + 60 + row * max(1, count), "margin": {"t": LEGEND_TOP}}
+    size = {"height": LEGEND_TOP + 60 + row * max(1, count), "margin": {"t": LEGEND_TOP}}
+    layout = {"barmode": "stack", "legend_traceorder": "normal", **size}
     return drawn(bars, title, about, alt, xaxis=x, yaxis=y, **layout)
 
 
@@ -111,5 +115,6 @@ def _folded(text: str, width: int = 52) -> str:
 
 
 def _shown(figure: go.Figure) -> str:
-    drawing = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+    config = {"displayModeBar": False, "responsive": True}
+    drawing = figure.to_html(full_html=False, include_plotlyjs=False, config=config)
     return f'<figure role="img" aria-label="{escape(plots.alt_text(figure))}">{drawing}</figure>'

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
+from lorakit.checks.raising import ours
 from lorakit.checks.watching import Products
 from lorakit.course.crossing import Handle, Ledger, StandIn
 
 LARGEST = 1 << 28  # bytes of a message: what one side may make the other hold
-Place = tuple[str, int, str, str]  # file, line number, function, line
+Place = tuple[str, int, str, str, list[str]]  # file, line number, function, line, the function's parameters
 
 
 KINDS = (
@@ -186,12 +187,12 @@ def _kind(error: Exception) -> str:
 
 def _place(error: Exception) -> Place | None:
     """Where in the student's own code it was raised."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
-    return (frames[-1].filename, frames[-1].lineno or 1, frames[-1].name, frames[-1].line or "") if frames else None
-
-
-def _own(file: str) -> bool:
-    return "ipykernel_" in file or file.startswith("<")
+    walk = [(f.f_code, line) for f, line in traceback.walk_tb(error.__traceback__) if not ours(f.f_code.co_filename)]
+    if not walk:
+        return None
+    code, line = walk[-1]
+    text = linecache.getline(code.co_filename, line).strip()
+    return code.co_filename, line, code.co_name, text, [*code.co_varnames[: code.co_argcount]]
 
 
 def _raise(kind: Any, text: Any, place: Any) -> NoReturn:
@@ -202,11 +203,13 @@ def _raise(kind: Any, text: Any, place: Any) -> NoReturn:
         error = known(str(text))
     if not place:
         raise error
-    file, line, function, source = str(place[0]), int(place[1]), str(place[2]), str(place[3])
-    name = f"<answer {file}>"
+    file, line, function, source = str(place[0]), min(max(int(place[1]), 1), 10_000), str(place[2]), str(place[3])
+    name, given = f"<answer {file}>", [f"{one}=None" for one in map(str, place[4]) if one.isidentifier()]
     linecache.cache[name] = (len(source), None, ["\n"] * (line - 1) + [source + "\n"], name)
-    code = compile("\n" * (min(line, 10_000) - 1) + "raise error", name, "exec")
-    exec(code.replace(co_name=function), {"error": error})
+    there: dict[str, Any] = {"error_there": error}
+    exec(compile("\n" * (line - 1) + f"def again({', '.join(given)}): raise error_there", name, "exec"), there)
+    there["again"].__code__ = there["again"].__code__.replace(co_name=function)
+    there["again"]()
     raise error
 
 
