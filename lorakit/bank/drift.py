@@ -2,8 +2,8 @@
 
 An entry that a task lifts past a power of two loses its last digits there, and they do not come back when the task
 goes. With one task that happens once. With several in turn it is once for most entries, and for a few in every round,
-always in the same direction, until they have drifted past that power of two. In a wider dtype it is
-as far, in more rounds. What stands beside it needs no adding up: round(W₀ + BA), from W₀ itself, every time.
+always in the same direction, until the entry or one of its sums has passed a power of two. In a wider dtype it is as
+far, in more rounds. What stands beside it needs no adding up: round(W₀ + BA), from W₀ itself, every time.
 """
 
 from __future__ import annotations

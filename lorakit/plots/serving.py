@@ -35,41 +35,45 @@ def latency_bars(rows: Sequence[Row], *, title: str = "One forward pass", about:
     The addition is from `ratio`, which pairs rounds, and not from the two means.
     """
     names = [row["model"] for row in rows]
-    said = [f"<b>{row['ms']:.1f}</b> ± {row['sd']:.1f} ms{_more(row['ratio'])}" for row in rows]
-    words = ", ".join(f"{row['model']} {row['ms']:.1f} ms{_more(row['ratio'])}" for row in rows)
-    colours = [BLUE, *[ORANGE] * (len(rows) - 1)]
+    words = ", ".join(f"{row['model']} {row['ms']:.1f} ms{_more(row['ratio'], ' ({})')}" for row in rows)
     bar: dict[str, Any] = {"type": "bar", "orientation": "h", "y": names, "x": [row["ms"] for row in rows]}
-    bar |= {"marker": {"color": colours}, "hovertemplate": "%{y}: %{x:.1f} ms<extra></extra>"}
+    bar |= {"text": [f"{row['ms']:.1f} ± {row['sd']:.1f}" for row in rows], "textposition": "auto", "textangle": 0}
+    bar |= {"insidetextanchor": "start", "marker": {"color": [BLUE, *[ORANGE] * (len(rows) - 1)]}}
+    bar |= {"hovertemplate": "%{y}: %{x:.1f} ms<extra></extra>"}
     place = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False}
-    numbers = [{**place, "y": name, "text": text} for name, text in zip(names, said)]
+    added = [{**place, "y": row["model"], "text": _more(row["ratio"], "<b>{}</b>")} for row in rows[1:]]
     x = {"title": {"text": "ms"}, "rangemode": "tozero", "showgrid": True, "nticks": 4, "tickangle": 0}
     y = {"showgrid": False, "autorange": "reversed"}
-    layout = {"annotations": numbers, "height": 140 + 36 * len(rows), "margin": {"r": 190}}
+    layout = {"annotations": added, "height": 140 + 36 * len(rows), "margin": {"r": 64}}
     return drawn([bar], title, about, f"{title}: {words}", xaxis=x, yaxis=y, **layout)
 
 
 def latency_curves(rows: Sequence[Row], *, at: tuple[int, int] | None = None, about: str = "") -> go.Figure:
     """What each model adds to the merged one's time, by the number of tokens in the batch; (batch, length) `at` marked.
 
-    Where several batches have as many tokens, one point stands for each.
+    Where several batches have as many tokens, one point stands for each, and the line goes through their mean.
     """
     base, *others = dict.fromkeys(row["model"] for row in rows)
-    curves: list[dict] = []
+    points, lines = [], []
     for number, name in enumerate(others):
-        points = sorted((r["batch"] * r["length"], r["ratio"] - 1, r["batch"]) for r in rows if r["model"] == name)
-        tokens, more, _ = zip(*points)
         symbol, colour = MARKS[number % len(MARKS)]
-        sizes = [16 if at is not None and at[0] * at[1] == n and at[0] == b else 8 for n, _, b in points]
-        marker = {"symbol": symbol, "color": colour, "size": sizes}
-        line = {"type": "scatter", "mode": "lines+markers", "x": tokens, "y": more, "name": name}
-        curves.append({**line, "marker": marker, "line": {"color": translucent(colour, 0.6)}})
-    ends = ", ".join(f"{curve['name']} {curve['y'][0]:+.1%} to {curve['y'][-1]:+.1%}" for curve in curves)
+        found = sorted((r["batch"] * r["length"], r["ratio"] - 1, r["batch"]) for r in rows if r["model"] == name)
+        tokens, more, _ = zip(*found)
+        sizes = [16 if at is not None and at[0] * at[1] == n and at[0] == b else 8 for n, _, b in found]
+        marks = {"type": "scatter", "mode": "markers", "x": tokens, "y": more, "name": name}
+        points.append({**marks, "marker": {"symbol": symbol, "color": colour, "size": sizes}})
+        means = {n: np.mean([y for m, y, _ in found if m == n]) for n in tokens}
+        line = {"type": "scatter", "mode": "lines", "x": list(means), "y": list(means.values()), "showlegend": False}
+        lines.append({**line, "hoverinfo": "skip", "line": {"color": translucent(colour, 0.6)}})
+    ends = ", ".join(f"{name} {line['y'][0]:+.1%} to {line['y'][-1]:+.1%}" for name, line in zip(others, lines))
     ticks = sorted({row["batch"] * row["length"] for row in rows})
     x = {"title": {"text": "tokens in the batch (rows × length)"}, "type": "log", "tickvals": ticks}
     y = {"title": {"text": f"beside the {base}"}, "tickformat": "+.0%"}
     alt = f"Time beside the {base}, from few tokens to many: {ends}"
     height = 360
-    return drawn(curves, "What is added", about, alt, xaxis=x, yaxis=y, height=height, **legend_above(height))
+    return drawn(
+        [*points, *lines], "What is added", about, alt, xaxis=x, yaxis=y, height=height, **legend_above(height)
+    )
 
 
 def survival(found: Mapping[str, Mapping[float, float]], *, about: str = "") -> go.Figure:
@@ -132,5 +136,5 @@ def _fraction(size: float) -> str:
     return f"1/{round(1 / size)}" if 0 < size < 1 and round(1 / size) * size == 1 else f"{size:g}"
 
 
-def _more(ratio: float) -> str:
-    return "" if ratio == 1 else f" ({ratio - 1:+.1%})"
+def _more(ratio: float, form: str) -> str:
+    return "" if ratio == 1 else form.format(f"{ratio - 1:+.1%}")
