@@ -65,7 +65,7 @@ def test_the_map_is_the_measure_and_its_null(rows, label, value, null):
     explorer = AdapterExplorer(rows, about="tiny")
     choose(explorer, label)
     found = cells(explorer)
-    assert explorer.views[0].figure.layout.title.text == label
+    assert explorer.views[0].figure.layout.title.text == label[0].upper() + label[1:]
     assert len(found) == (1 if null is None else 2)
     for table, of in zip(found, (value, null)):
         expected = np.array([[of(rows[0]), of(rows[2])], [of(rows[1]), of(rows[3])]], dtype=float)
@@ -77,7 +77,7 @@ def test_menus_lead_to_the_layer(rows):
     before = [view.alt for view in explorer.views]
     explorer.menus.matrix.value, explorer.menus.layer.value = "v", "1"
     _, spectrum, phi = explorer.views
-    assert spectrum.figure.layout.title.subtitle.text == "tiny · h.1.v"
+    assert spectrum.figure.layout.title.subtitle.text == "tiny · 1 v"
     assert "rank 3" in spectrum.alt
     np.testing.assert_array_equal(phi.figure.data[0].z, rows[3].similarity.phi)
     assert [view.alt for view in explorer.views][2] != before[2]

@@ -268,6 +268,36 @@ def test_layers_that_the_other_does_not_have_are_not_compared():
     assert "in brackets: by chance" in as_text(rows)
 
 
+def test_another_with_a_word_before_its_names_is_compared():
+    g = torch.Generator().manual_seed(0)
+    one = {f"layers.{n}.q": torch.randn(8, 6, generator=g) for n in range(2)}
+    for other in ({f"model.{name}": delta for name, delta in one.items()}, {"1.q": one["layers.1.q"]}):
+        rows = list(measured(one, against=other))
+        assert rows[1].similarity.phi[-1, -1] > 0.999
+        assert (rows[0].similarity is None) == (len(other) == 1)
+
+
+def test_a_tuned_folder_beside_a_model_with_a_head(tiny, tmp_path):
+    """The folder holds the encoder alone, without the word that a classifier puts before its names, and no head."""
+    tiny.bert().save_pretrained(tmp_path / "base")
+    tuned = tiny.bert()
+    tiny.stir(tuned)
+    tuned.bert.save_pretrained(tmp_path / "tuned")
+    found = deltas_of(tmp_path / "tuned", str(tmp_path / "base"))
+    assert found.kind.endswith("without ['classifier'], which one of them has not")
+    name = "encoder.layer.1.attention.self.value"
+    expected = tuned.bert.get_submodule(name).weight - tiny.bert().bert.get_submodule(name).weight
+    torch.testing.assert_close(found[name], expected.detach())
+    assert list(deltas_of(tmp_path / "tuned", str(tmp_path / "base"), name)) == [name]
+
+
+def test_a_base_does_not_hide_what_an_adapter_lacks(tmp_path):
+    """It may be needed for DoRA or a whole model; a loralib file without its α is neither."""
+    path, _ = loralib(tmp_path / "adapter")
+    with pytest.raises(ValueError, match="does not hold α"):
+        deltas_of(path, base="minilm")
+
+
 def test_without_arguments_it_says_what_there_is(capsys):
     with pytest.raises(SystemExit) as ended:
         main([])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lorakit.layers import few
@@ -82,13 +82,3 @@ def unknown(names: Sequence[str], config: str) -> str:
     if any(map(PEFT_NAME.search, names)):
         return f"it has PEFT's names and no {config} beside it, without which α is unknown: put that into its folder"
     return MODEL
-
-
-def prefixed(before: Iterable[str], after: Iterable[str]) -> str:
-    """Why two models may have no layer in common: one's names begin with a wrapper's word; else their first names."""
-    first, second = sorted(before), sorted(after)
-    for one, other, words in ((first, second, "before"), (second, first, "after")):
-        word = one[0].partition(".")[0] if one else ""
-        if other and {f"{word}.{name}" for name in other} & set(one):
-            return f"all names {words} begin with {word + '.'!r}, which a wrapper has put there: take it away"
-    return f"before has {few(first, 3)}, after {few(second, 3)}"

@@ -27,7 +27,7 @@ WHOLE, COPY, BIAS, MATRIX, VECTOR = "saved whole", "a frozen copy", "bias", "mat
 OTHER, NOWHERE = "left over", "a format not known here"
 MODEL, ALONE = "a whole model", "ΔW is its difference to the model before: read(path, before=…)"
 ROLES = (*FACTORS.values(), WHOLE, COPY, BIAS, MATRIX, VECTOR, OTHER)
-PLACES = 4  # of each role that are named
+PLACES = 3  # of each role that are named
 SHOWN = (
     "peft_type",
     "r",
@@ -83,16 +83,19 @@ class Contents:
 
 
 def _line(role: str, entries: list[Entry]) -> str:
-    where = dict.fromkeys(_pattern(entry.layer) for entry in entries)
+    found: dict[str, list[str]] = {}
+    for parent, _, last in (pattern.rpartition(".") for pattern in dict.fromkeys(_pattern(e.layer) for e in entries)):
+        found.setdefault(f"{parent}." if parent else "", []).append(last)
+    where = [start + (lasts[0] if len(lasts) == 1 else f"{{{', '.join(lasts)}}}") for start, lasts in found.items()]
     more = f" and {len(where) - PLACES} more" if len(where) > PLACES else ""
-    places = ", ".join(list(where)[:PLACES]) + more
+    places = ", ".join(where[:PLACES]) + more
     return f"{len(entries):>7}  {sum(entry.numbers for entry in entries):>11,}  {role:<18} {places}".rstrip()
 
 
 def contents(path: str | Path, **options: Any) -> Contents:
     """What is in the file or folder at `path`, tensor by tensor: `Contents`.
 
-    options   those of `read`; what keeps it from reading is in `.refusal`
+    options   those of `read`; what keeps it from reading is in `.refusal`. `only` is left to whoever reads
     Raises FileNotFoundError or ValueError where no tensor can be had: nothing there, cut short, or a pickle.
     """
     path = here(path)
@@ -118,7 +121,7 @@ def _opened(path: Path, reader: object) -> tuple[Mapping[str, Any], Mapping[str,
 
 def _refusal(path: Path, options: Mapping[str, Any]) -> str:
     try:
-        read(path, **options)
+        read(path, **{key: value for key, value in options.items() if key != "only"})
     except (ValueError, TypeError, OSError) as error:
         return str(error).replace(str(path), path.name)
     return ""

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lorakit.checkpoints import advice
 from lorakit.checkpoints.files import tensors_in
 from lorakit.checkpoints.inventory import modules, pretrained_state
 from lorakit.checkpoints.pairs import Words, each
 from lorakit.delta import Delta, extract
 from lorakit.geometry import weight_of
+from lorakit.layers import few
 
 Source = str | Path | Mapping[str, Tensor] | nn.Module
 Oriented = Callable[[str, Tensor], Tensor]  # (layer, as stored) → (out, in)
@@ -35,6 +35,7 @@ def from_full(
     model: nn.Module | None = None,
     transposed: Iterable[str] | None = None,
     only: str | Iterable[str] = "*",
+    without: Iterable[str] = (),
 ) -> dict[str, Delta]:
     """ΔW (out, in) of every weight matrix that changed, by layer, in at least float32.
 
@@ -43,22 +44,33 @@ def from_full(
     model           says how each weight is stored; else config.json beside `after` or `before` does
     transposed      names of the layers stored as (in, out), where there is neither: () for none
     only            names of the layers to look at
+    without         names of layers that one of them is known not to have (a new head), as `alone` gives them
+    Names that differ by a word before all of them ("bert.", "module.") are taken for the same, without it.
     One layer is in memory at a time where both lie on disk and a rank is given. Raises ValueError where a layer is
     in one of them only, shapes differ, numbers are not finite, or nothing says which way round weights are stored.
     """
     patterns = [only] if isinstance(only, str) else list(only)
-    first, second = (_matrices(source, patterns) for source in (before, after))
+    first, second = (_matching(found, patterns) for found in _alike(*map(_matrices, (before, after))))
     oriented = _orientation(model, transposed, after, before)
-    if first and second and not first.keys() & second.keys():
-        raise ValueError(f"the two have no matrix in common: {advice.prefixed(first, second)}")
-    alone = [f"{name}: in one of them only" for name in sorted(first.keys() ^ second.keys())]
+    if not first.keys() & second.keys():
+        raise ValueError(
+            f"the two have no matrix in common: before has {few(sorted(first), 3)}, after {few(sorted(second), 3)}"
+        )
+    known = set(without)
+    lost = [f"{name}: in one of them only" for name in sorted(first.keys() ^ second.keys()) if name not in known]
     pairs = {name: {"before": first[name], "after": second[name]} for name in first if name in second}
     changed = {name: words for name, words in pairs.items() if not _same(**words)}
 
     def difference(name: str, words: Words) -> Delta:
         return _difference(oriented(name, words["before"]), oriented(name, words["after"]), rank)
 
-    return each("this pair of models", changed, difference, alone)
+    return each("this pair of models (only=… leaves layers out)", changed, difference, lost)
+
+
+def alone(before: Source, after: Source) -> list[str]:
+    """Names of the matrices that only one of the two has: a head that is new, a pooler that is gone."""
+    first, second = _alike(*map(_matrices, (before, after)))
+    return sorted(first.keys() ^ second.keys())
 
 
 def _same(before: Tensor, after: Tensor) -> bool:
@@ -75,12 +87,26 @@ def _difference(before: Tensor, after: Tensor, rank: int | None) -> Delta:
     return delta if rank is None else extract(delta, min(rank, *delta.shape))
 
 
-def _matrices(source: Source, patterns: list[str]) -> dict[str, Tensor]:
+def _alike(before: dict[str, Tensor], after: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The two, with their names made alike where those of one stand behind a word ("module.", "bert.")."""
+    if before.keys() & after.keys():
+        return before, after
+    for word in dict.fromkeys(f"{name.partition('.')[0]}." for name in (*before, *after)):
+        one, two = ({name.removeprefix(word): tensor for name, tensor in side.items()} for side in (before, after))
+        if one.keys() & two.keys():
+            return one, two
+    return before, after
+
+
+def _matching(tensors: dict[str, Tensor], patterns: list[str]) -> dict[str, Tensor]:
+    return {name: t for name, t in tensors.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _matrices(source: Source) -> dict[str, Tensor]:
     if isinstance(source, nn.Module):
         source = pretrained_state(source)
     tensors = source if isinstance(source, Mapping) else tensors_in(source)
-    weights = {key.removesuffix(".weight"): t for key, t in tensors.items() if key.endswith(".weight") and t.ndim > 1}
-    return {name: t for name, t in weights.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    return {key.removesuffix(".weight"): t for key, t in tensors.items() if key.endswith(".weight") and t.ndim > 1}
 
 
 def _orientation(model: nn.Module | None, transposed: Iterable[str] | None, *sources: Source) -> Oriented:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -43,8 +43,10 @@ def measured(
 
     weights   for amplification on the top 8 directions, and for intruders
     against   another adapter; layers that it does not have are not compared
-    Raises ValueError where the two have no layer in common, or W does not have the shape of ΔW.
+    Names that differ by words before all of one's ("bert.", "model.") are taken for the same. Raises ValueError where
+    the two have no layer in common, or W does not have the shape of ΔW.
     """
+    against = against and _renamed(against, deltas)
     if against is not None and not deltas.keys() & against.keys():
         raise ValueError(f"no layer in common: {list(deltas)[:3]} … and {list(against)[:3]} …")
     for name, delta in deltas.items():
@@ -52,6 +54,15 @@ def measured(
         compared = similarity(found, against[name], top=TOP) if against and name in against else None
         row = Row(name, spectrum(found), similarity=compared)
         yield row if weights is None or not found.rank else _beside(row, found, weights(name, found.shape))
+
+
+def _renamed(against: Mapping[str, Delta], names: Iterable[str]) -> Mapping[str, Delta]:
+    """By the names of the other, where none is the same and each is the end of just one."""
+    names = list(names)
+    if any(name in against for name in names):
+        return against
+    alike = {one: [n for n in names if n.endswith(f".{one}") or one.endswith(f".{n}")] for one in against}
+    return {found[0]: against[one] for one, found in alike.items() if len(found) == 1} or against
 
 
 def _beside(row: Row, found, weight: Tensor) -> Row:

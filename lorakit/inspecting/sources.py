@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lorakit.checkpoints import Deltas, from_full, read
 from lorakit.checkpoints.files import CONFIG, tensors_in
+from lorakit.checkpoints.full import alone
+from lorakit.checkpoints.reading import recognised
 from lorakit.geometry import weight_of
 from lorakit.inspecting.measuring import Weights
 from lorakit.layers import few, named_layers
@@ -27,9 +29,9 @@ def deltas_of(path: str | Path, base: str | None = None, only: str = "*", **opti
     try:
         found = read(path, **_for(Path(path), options))
     except (OSError, ValueError):
-        if base is None or not (Path(path).exists() or _built_in(path)):
+        if base is None or not (_built_in(path) or _needs_base(Path(path))):
             raise
-        found = _with_base(path, base, options)
+        found = _with_base(path, base, only, options)
     chosen = {name: delta for name, delta in found.items() if fnmatchcase(name, only)}
     if not chosen:
         raise ValueError(f"no layer of {path} matches {only!r}; there are {few(list(found), 4)}")
@@ -43,14 +45,27 @@ def _for(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _with_base(path: str | Path, base: str, options: Mapping[str, Any]) -> Deltas:
+def _needs_base(path: Path) -> bool:
+    """Whether it is a PEFT folder, whose DoRA would need W, or a whole model; no other adapter."""
+    if not path.exists() or (path / CONFIG).is_file():
+        return path.exists()
+    try:
+        recognised(path)
+    except ValueError:
+        return True
+    return False
+
+
+def _with_base(path: str | Path, base: str, only: str, options: Mapping[str, Any]) -> Deltas:
     """DoRA, whose ΔW needs W; else the difference of two whole models."""
     if (Path(path) / CONFIG).is_file():
         return read(path, base=_model(base), **_for(Path(path), options))
     before, after = (_model(source) if _is_name(source) else source for source in (base, path))
     explained = any(isinstance(source, nn.Module) or _explained(source) for source in (before, after))
-    found = from_full(before, after, transposed=None if explained else ())
-    return Deltas(found, f"a whole model: its difference to {base}")
+    lost = alone(before, after)
+    found = from_full(before, after, transposed=None if explained else (), only=only, without=lost)
+    beside = f", without {few(lost, 3)}, which one of them has not" if lost else ""
+    return Deltas(found, f"a whole model: its difference to {base}{beside}")
 
 
 def weights_of(base: str) -> Weights:

@@ -81,7 +81,8 @@ class AdapterExplorer(Explorer):
         self._of_layer = lru_cache(maxsize=64)(self._drawn)
         views = [PlotlyView(figure) for figure in self.figures()]
         super().__init__([self.measure, self.menus.matrix, self.menus.layer], views)
-        views[0].layout = W.Layout(width="100%")  # a map of layers is as wide as the page
+        for view in views:
+            view.layout = W.Layout(width="100%")  # a map of layers is as wide as the page, and cells hold numbers
 
     def _measured(self, measure: Measure) -> dict[str, Any]:
         """{layer: the result that the measure is a number of}, where there is one."""
@@ -98,11 +99,16 @@ class AdapterExplorer(Explorer):
         values = {name: measure.value(one) for name, one in found.items()}
         null = {name: measure.null(one) for name, one in found.items()} if measure.null else None
         mark = self.menus.name if self.menus.name in values else None
-        look = {"title": self.measure.label, "about": self._about, "form": measure.form}
+        look = {
+            "title": self.measure.label[0].upper() + self.measure.label[1:],
+            "about": self._about,
+            "form": measure.form,
+        }
         return plots.layer_map(values, null=null, mark=mark, **look)
 
     def _drawn(self, name: str) -> list[go.Figure]:
-        row, about = self.rows[name], " · ".join(filter(None, [self._about, name]))
+        row, brief = self.rows[name], dict(zip(self.rows, plots.labels(self.rows)))[name]
+        about = " · ".join(filter(None, [self._about, brief]))
         figures = [plots.spectra({"ΔW": row.spectrum}, about=about)]
         if any(one.similarity for one in self.rows.values()):
             absent = drawn([], "Not in the other adapter", about, f"{name} is not in the other adapter")
