@@ -54,7 +54,8 @@ def latency_curves(rows: Sequence[Row], *, at: tuple[int, int] | None = None, ab
     Where several batches have as many tokens, one point stands for each, and the line goes through their mean.
     """
     base, *others = dict.fromkeys(row["model"] for row in rows)
-    points, lines = [], []
+    points: list[dict] = []
+    lines: list[dict] = []
     for number, name in enumerate(others):
         symbol, colour = MARKS[number % len(MARKS)]
         found = sorted((r["batch"] * r["length"], r["ratio"] - 1, r["batch"]) for r in rows if r["model"] == name)
