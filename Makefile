@@ -7,7 +7,7 @@
 # make gradescope  the zips that Gradescope reads, each tried        make test-grading  both graders, and 30 students
 # make wheel  a wheel beside the notebooks, to upload to a hosted notebook
 # make bundle wheel, lessons and assignments in one zip, for Colab or a folder of one's own
-# make colab  the widgets, the plots and the quick lessons with a hosted notebook's versions, out of that zip
+# make colab  the widgets, the plots and the lessons with a hosted notebook's versions, out of that zip
 # make site   the lessons, executed, as pages that need no kernel     make figures      all their figures as files
 
 PYTHON ?= python3
@@ -18,9 +18,8 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 COLAB  := $(VENV)-colab
 GRADERS := $(VENV)-graders
-# Lessons that take less than a minute; and defaults of this lab alone, under the user's own settings: a saved
-# notebook keeps the pictures of its widgets.
-QUICK  ?= 01_derive 04_inside_delta_w 05_intrinsic_rank
+LESSONS ?= $(basename $(notdir $(wildcard notebooks/*.ipynb)))
+# Defaults of this lab alone, under the user's own settings: a saved notebook keeps the pictures of its widgets.
 SETTINGS := "$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
 
 .PHONY: lab test test-quick bench lint fetch mutants wheel assignments grade gradescope test-grading bundle colab site figures
@@ -68,7 +67,7 @@ bundle: $(STAMPS)/lab
 colab: $(COLAB)/ready bundle
 	OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -m "not browser and not model" \
 		tests/test_widgets.py tests/test_explorers.py tests/test_plots.py tests/test_export.py tests/test_frozen.py
-	$(COLAB)/bin/python tests/hosted.py dist/lorakit-lessons.zip $(QUICK)
+	$(COLAB)/bin/python tests/hosted.py dist/lorakit-lessons.zip $(LESSONS)
 
 site: $(STAMPS)/test
 	$(BIN)/python -m gallery

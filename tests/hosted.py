@@ -39,7 +39,7 @@ def run(lesson: Path) -> float:
 def main(archive: str, *lessons: str) -> int:
     """Unpack, run each, and take the wheel out again."""
     os.environ.pop("PYTHONPATH", None)
-    os.environ |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "TQDM_DISABLE": "0"}
+    os.environ |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "TQDM_DISABLE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     assert find_spec("lorakit") is None, "this Python has a lorakit already: the set-up cell would install nothing"
     with tempfile.TemporaryDirectory() as empty:
         os.environ["IPYTHONDIR"] = f"{empty}/ipython"
