@@ -18,7 +18,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 COLAB  := $(VENV)-colab
 GRADERS := $(VENV)-graders
-LESSONS ?= $(basename $(notdir $(wildcard notebooks/*.ipynb)))
+LESSONS ?= $(basename $(notdir $(wildcard notebooks/*.ipynb notebooks/assignments/*.ipynb)))
 # Defaults of this lab alone, under the user's own settings: a saved notebook keeps the pictures of its widgets.
 SETTINGS := "$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
 

@@ -3,7 +3,8 @@
     python tests/hosted.py dist/lorakit-lessons.zip 04_inside_delta_w 05_intrinsic_rank
 
 Run by a Python that has no lorakit (`make colab`): the first cell of a lesson has to install it from the wheel
-beside it. Ends with 1 where a cell fails, says something on stderr, or finds another lorakit than the wheel's.
+beside it, that of an assignment from the wheel above. An assignment ends at its first answer that is not written, and
+has to say so. Ends with 1 where a cell fails, says something on stderr, or finds another lorakit than the wheel's.
 """
 
 import os
@@ -25,6 +26,9 @@ PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 def run(lesson: Path) -> float:
     """Execute it where it lies; wall seconds. Raises where a cell fails, AssertionError for a word on stderr."""
     notebook = nbformat.read(lesson, as_version=4)
+    assignment = lesson.parent.name == "assignments"
+    if assignment:
+        end_at_the_first_check(notebook)
     notebook.cells.append(nbformat.v4.new_code_cell(WHICH))
     began = time.monotonic()
     options = {"timeout": 1200, "kernel_name": "python3", "resources": {"metadata": {"path": lesson.parent}}}
@@ -32,8 +36,17 @@ def run(lesson: Path) -> float:
     outputs = [(cell.get("id"), out) for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
     said = [(name, out.text) for name, out in outputs if out.output_type == "stream" and out.name == "stderr"]
     assert said == [], f"{lesson.stem} said on stderr: {said}"
+    missing = [out.evalue for _, out in outputs if out.output_type == "error"]
+    assert ["not written yet" in text for text in missing] == [True] * assignment, f"{lesson.stem} ended with {missing}"
     assert outputs[-1][1].text.strip() == "True", "another lorakit than the wheel's was imported"
     return time.monotonic() - began
+
+
+def end_at_the_first_check(notebook: nbformat.NotebookNode) -> None:
+    """What *Run All* does of it: everything up to the first check, which raises, and nothing after."""
+    first = next(i for i, cell in enumerate(notebook.cells) if cell.get("id", "").endswith("-check"))
+    notebook.cells[first].metadata["tags"] = ["raises-exception"]
+    del notebook.cells[first + 1 :]
 
 
 def main(archive: str, *lessons: str) -> int:
@@ -47,7 +60,7 @@ def main(archive: str, *lessons: str) -> int:
             packed.extractall(empty)
         try:
             for name in lessons:
-                (lesson,) = Path(empty).glob(f"*/{name}.ipynb")
+                (lesson,) = Path(empty).rglob(f"{name}.ipynb")
                 print(f"{name}: {run(lesson):.0f} s", flush=True)
         finally:
             subprocess.run([*PIP, "uninstall", "--yes", "lorakit"], check=True)
