@@ -7,7 +7,7 @@
 # make gradescope  the zips that Gradescope reads, each tried        make test-grading  both graders, and 30 students
 # make wheel  a wheel beside the notebooks, to upload to a hosted notebook
 # make bundle wheel, lessons and assignments in one zip, for Colab or a folder of one's own
-# make colab  the widgets, the plots and the lessons with a hosted notebook's versions, out of that zip
+# make colab  widgets, plots, lessons and assignments with a hosted notebook's versions, out of that zip
 # make site   the lessons, executed, as pages that need no kernel     make figures      all their figures as files
 
 PYTHON ?= python3
