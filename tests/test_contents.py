@@ -184,9 +184,36 @@ def test_what_stands_in_the_weights_place(folder, content, said):
         read(folder)
 
 
+def test_the_configuration_stands_for_its_folder(folder):
+    assert list(read(folder / CONFIG)) == list(read(folder))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"GGUF" + bytes(60), "a GGUF file, which is not read"),
+        (b"hello, I am a note", r"cut short or no torch file \(\w+\)$"),
+        (b"PK\3\4" + bytes(60), r"cut short or no torch file \(\w+\)$"),
+        (b"", r"cut short or no torch file \(EOFError\)$"),
+    ],
+    ids=("gguf", "text", "half an archive", "empty"),
+)
+def test_what_is_no_torch_file(tmp_path, content, said):
+    (tmp_path / "adapter.bin").write_bytes(content)
+    with pytest.raises(ValueError, match=f"adapter.bin cannot be opened: it is {said}") as told:
+        read(tmp_path / "adapter.bin")
+    assert "weights_only" not in str(told.value), "nobody is told to trust it"
+
+
+def test_an_archive_of_a_folder(folder):
+    packed = shutil.make_archive(str(folder.parent / "packed"), "zip", folder)
+    with pytest.raises(ValueError, match="it is an archive: unpack it and give the folder"):
+        read(packed)
+
+
 def test_a_pickle_is_told_by_what_it_asks_for(tmp_path):
     torch.save({"lora_A": os.system}, tmp_path / "run.pt")
-    with pytest.raises(ValueError, match=r"was not run: it asks for (posix|nt).system$"):
+    with pytest.raises(ValueError, match=r"more than tensors and was not run: it asks for (posix|nt).system$"):
         read(tmp_path / "run.pt")
 
 

@@ -138,7 +138,7 @@ def test_names_from_a_file_are_text_on_the_page(tmp_path):
     [
         (lambda p: p / "nowhere", "nowhere"),
         (lambda p: written(p / "x.safetensors", b"not a table"), "cut short or no safetensors"),
-        (lambda p: written(p / "x.pt", b"not a pickle"), "cut short, or holds more"),
+        (lambda p: written(p / "x.pt", b"not a pickle"), "cut short or no torch file"),
         (lambda p: (p / "empty").mkdir() or p / "empty", "no .safetensors"),
         (lambda p: saved(p / "m.safetensors", {"layers.0.q.weight": torch.zeros(4, 4)}), "no adapter in a format"),
         (lambda p: loralib(p / "no_alpha")[0], "alpha"),
@@ -296,6 +296,20 @@ def test_a_base_does_not_hide_what_an_adapter_lacks(tmp_path):
     path, _ = loralib(tmp_path / "adapter")
     with pytest.raises(ValueError, match="does not hold α"):
         deltas_of(path, base="minilm")
+
+
+def test_a_base_that_is_another_model(model, tiny, tmp_path):
+    save(model, tmp_path / "adapter")
+    tiny.bert(hidden_size=32).save_pretrained(tmp_path / "wide")
+    said = r"0.attention.self.query is \(32, 32\) in the base, and ΔW \(16, 16\): another base model"
+    with pytest.raises(ValueError, match=said):
+        list(measured(deltas_of(tmp_path / "adapter"), weights_of(str(tmp_path / "wide"))))
+
+
+def test_a_base_that_is_nowhere(monkeypatch):
+    monkeypatch.setattr("lorakit.models._hub_answers", lambda: False)
+    with pytest.raises(OSError, match=r"base 'minlm' is no file or folder here, is not built in \(minilm, .*smollm2\)"):
+        weights_of("minlm")
 
 
 def test_without_arguments_it_says_what_there_is(capsys):

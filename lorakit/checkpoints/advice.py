@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 from lorakit.layers import few
 
@@ -35,15 +36,26 @@ def disguised(path: Path) -> str:
     """What stands in a weights file's place, as its first bytes tell; empty when they do not."""
     with path.open("rb") as file:
         start = file.read(64)
+    if start.startswith(b"GGUF"):
+        return "it is a GGUF file, which is not read: bring the model or adapter that it was made of"
+    if is_zipfile(path) and not _of_torch(path):
+        return "it is an archive: unpack it and give the folder"
     if start.startswith(POINTER):
         return "it is a git-lfs pointer, the weights are not here yet: run `git lfs pull` where it was cloned"
     return "it is a web page, so the download failed" if start.lstrip().startswith(MARKUP) else ""
 
 
-def foreign(refusal: str) -> str:
-    """What a pickle wanted to be called, as torch names it where it refuses; empty when that is not the reason."""
-    wanted = re.search(r"GLOBAL (\S+)", refusal)
-    return f"it asks for {wanted[1]}" if wanted else ""
+def _of_torch(archive: Path) -> bool:
+    with ZipFile(archive) as file:
+        return any(name.endswith("/data.pkl") for name in file.namelist())
+
+
+def foreign(refusal: Exception) -> str:
+    """Why torch did not open a file. Its own advice, to trust the file and run what is in it, is never passed on."""
+    wanted = re.search(r"GLOBAL (\S+)", str(refusal))
+    if wanted:
+        return f"it holds more than tensors and was not run: it asks for {wanted[1]}"
+    return f"it is cut short or no torch file ({type(refusal).__name__})"
 
 
 def below(folder: Path, config: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,11 +44,11 @@ def tensors_in(path: str | Path) -> dict[str, Tensor]:
 
 
 def here(path: str | Path) -> Path:
-    """The path, with ~ as the user's home; raises FileNotFoundError where there is nothing."""
+    """The path, with ~ as the user's home, and the folder of a .json; FileNotFoundError where there is nothing."""
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(advice.absent(path))
-    return path
+    return path.parent if path.suffix == ".json" else path
 
 
 def adapter_in(folder: str | Path, assume: Mapping | None = None) -> tuple[dict, dict[str, Tensor], dict[str, str]]:
@@ -133,9 +132,11 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _torch_file(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = advice.foreign(str(error)) or str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} is cut short, or holds more than tensors and was not run: {reason}") from None
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no torch file may fail anywhere in it
+        found = advice.disguised(path) or advice.foreign(error)
+        raise ValueError(f"{path} cannot be opened: {found}") from None
     return _unwrapped(path, loaded)
 
 

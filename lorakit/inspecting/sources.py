@@ -83,9 +83,15 @@ def _from_model(model: nn.Module) -> Weights:
     def weight(name: str, shape: tuple[int, ...]) -> Tensor:
         for spelt in (name, prefix + name, name.removeprefix(prefix)):
             if spelt in layers:
-                return weight_of(layers[spelt])
+                return _fitting(name, weight_of(layers[spelt]), shape)
         raise ValueError(f"the base has no layer {name}; it has {few(list(layers), 4)}")
 
+    return weight
+
+
+def _fitting(name: str, weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if tuple(weight.shape) != tuple(shape):
+        raise ValueError(f"{name} is {tuple(weight.shape)} in the base, and ΔW {tuple(shape)}: another base model")
     return weight
 
 
@@ -121,12 +127,26 @@ def _model(source: str | Path) -> nn.Module:
     """The model of a built-in name, a hub id, or a folder, there of the kind that its configuration says."""
     import transformers
 
-    from lorakit.models import CLASSIFIERS, load_causal_lm, load_classifier
+    from lorakit.models import CLASSIFIERS, load_classifier
 
     if source in CLASSIFIERS:
         return load_classifier(source)[0]
     if _is_name(source):
-        return load_causal_lm(source)[0]
+        return _named(str(source))
     config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
     kind = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
     return kind.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
+
+
+def _named(name: str) -> nn.Module:
+    from lorakit.models import CLASSIFIERS, DECODERS, load_causal_lm
+
+    try:
+        return load_causal_lm(name)[0]
+    except OSError:
+        if name in DECODERS:
+            raise
+        known = ", ".join({**CLASSIFIERS, **DECODERS})
+        raise OSError(
+            f"base {name!r} is no file or folder here, is not built in ({known}), and no hub gives it"
+        ) from None
