@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import ClassVar
 
 import numpy as np
@@ -66,7 +67,8 @@ class RankReport:
             f"{_shown(a.null):>9}  {a.asks}"
             for a in self.answers
         ]
-        return "\n".join([head, *rows, *(f"· {note}" for note in self.notes)])
+        notes = [fill(f"· {note}", 96, subsequent_indent="  ") for note in self.notes]
+        return "\n".join([head, *rows, *notes])
 
 
 def rank_report(
@@ -117,7 +119,7 @@ def _of_matrix(spectra: list[Spectrum], share: float) -> list[Answer]:
     return [
         _answer("rank", [one.rank for one in spectra], np.nan, "singular values above rounding"),
         _answer(f"rank at {share:.0%} energy", held, chance, f"directions that hold {share:.0%} of ‖ΔW‖²"),
-        counted("effective_rank", "exp of the entropy of σ: the tail counts"),
+        counted("effective_rank", "exp entropy of σ: the tail counts"),
         counted("participation_ratio", "(Σσ²)²/Σσ⁴: the tail counts little"),
         counted("stable_rank", "‖ΔW‖²/σ₁²: only the top counts"),
     ]

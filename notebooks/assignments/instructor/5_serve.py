@@ -550,7 +550,8 @@ adapt(models["Lin"], Lin, "*.layer.?.output.dense", size=16);
 from lorakit.accounting import latencies
 
 for rows, length, trials in ((16, 64, 10), (1, 32, 40)):
-    batch = tokenizer(["a film " * length] * rows, max_length=length, truncation=True, return_tensors="pt")
+    texts = ["a film " * length] * rows
+    batch = tokenizer(texts, max_length=length, truncation=True, return_tensors="pt")
     found = latencies(models, dict(batch), trials=trials, warmup=2)
     print(f"{rows} × {length}, {trials} rounds")
     for word, one in found.items():
