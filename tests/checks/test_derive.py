@@ -320,6 +320,7 @@ WRONG = {
         ((install, lambda layer, kept: setattr(layer.weight, "data", kept.double())), "another dtype"),
         ((install, lambda layer, kept: layer.weight.data.zero_()), "zeros"),
         ((install_wide, take_out), "cast the sum"),
+        ((lambda layer, change: setattr(layer, "weight", layer.weight + change), take_out), r"set its \.data"),
         ((keep_something_else, take_out), "neither W₀ nor"),
         ((lambda layer: None, take_out), "does not take the arguments"),
     ],

@@ -22,7 +22,8 @@
 # cell by cell.
 #
 # Every exercise says how hard it is (● to ●●●), how much later ones build on the idea (○ to ○○○) and how long it may take.
-# Everything together: 166 minutes. You need matrices, a little PyTorch and the lesson `00_start_here`.
+# Everything together: 166 minutes. You need matrices, a little PyTorch and the lesson `00_start_here`;
+# `03_merge_and_serve` shows the same things at work.
 
 # %% id="setup"
 from glob import glob

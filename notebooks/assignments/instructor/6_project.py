@@ -16,7 +16,7 @@
 # - write a **report** in which every claim has its null.
 #
 # The five exercises together: 78 minutes; the report takes what your question asks for, two hours at least. You need the lessons
-# `00_start_here` and `04_inside_delta_w`; assignments 3 and 4 help.
+# `00_start_here` and `04_inside_delta_w`; `09_bring_your_own` and assignments 3 and 4 help.
 
 # %% [markdown] id="rubric"
 # ## The rubric
