@@ -19,6 +19,8 @@ STAMPS := $(VENV)/stamps
 COLAB  := $(VENV)-colab
 GRADERS := $(VENV)-graders
 LESSONS ?= $(basename $(notdir $(wildcard notebooks/*.ipynb notebooks/assignments/*.ipynb)))
+# Assignments that are solved there as well: the quick ones.
+SOLVED ?= 1_derive 3_inside_delta_w
 # Defaults of this lab alone, under the user's own settings: a saved notebook keeps the pictures of its widgets.
 SETTINGS := "$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
 
@@ -55,7 +57,7 @@ gradescope: $(GRADERS)/ready
 	@$(GRADERS)/bin/python -m lorakit.course gradescope $(ARGS)
 
 test-grading: $(GRADERS)/ready
-	OMP_NUM_THREADS=1 $(GRADERS)/bin/python -m pytest -n 2 -m grading tests/course $(ARGS)
+	OMP_NUM_THREADS=1 $(GRADERS)/bin/python -m pytest -n 2 --dist loadfile -m grading tests/course $(ARGS)
 
 wheel: $(STAMPS)/lab
 	@rm -rf build/lib build/bdist.*
@@ -64,10 +66,10 @@ wheel: $(STAMPS)/lab
 bundle: $(STAMPS)/lab
 	$(BIN)/python tools/bundle.py dist/lorakit-lessons.zip
 
-colab: $(COLAB)/ready bundle
+colab: $(COLAB)/ready bundle assignments
 	OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -m "not browser and not model" \
 		tests/test_widgets.py tests/test_explorers.py tests/test_plots.py tests/test_export.py tests/test_frozen.py
-	$(COLAB)/bin/python tests/hosted.py dist/lorakit-lessons.zip $(LESSONS)
+	$(COLAB)/bin/python tests/hosted.py dist/lorakit-lessons.zip $(LESSONS) $(addprefix solved/,$(SOLVED))
 
 site: $(STAMPS)/test
 	$(BIN)/python -m gallery

@@ -1,13 +1,15 @@
 """Lessons as a student meets them elsewhere: out of the bundle, in a folder of their own, lorakit not installed.
 
-    python tests/hosted.py dist/lorakit-lessons.zip 04_inside_delta_w 05_intrinsic_rank
+    python tests/hosted.py dist/lorakit-lessons.zip 04_inside_delta_w 1_derive solved/1_derive
 
 Run by a Python that has no lorakit (`make colab`): the first cell of a lesson has to install it from the wheel
 beside it, that of an assignment from the wheel above. An assignment ends at its first answer that is not written, and
-has to say so. Ends with 1 where a cell fails, says something on stderr, or finds another lorakit than the wheel's.
+has to say so; solved, it runs to its end. Ends with 1 where a cell fails, says something on stderr, or finds another
+lorakit than the wheel's.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+SOLUTIONS = Path("build/assignments/solution")
 WHICH = "import lorakit, sys; print(lorakit.__file__.startswith(sys.prefix))"
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
@@ -49,6 +52,15 @@ def end_at_the_first_check(notebook: nbformat.NotebookNode) -> None:
     del notebook.cells[first + 1 :]
 
 
+def found(room: Path, name: str) -> Path:
+    """A lesson or an assignment of the bundle; a solution, which `make assignments` writes, laid beside the wheel."""
+    kind, _, own = name.rpartition("/")
+    (path,) = room.rglob(f"{own}.ipynb")
+    if not kind:
+        return path
+    return Path(shutil.copy(SOLUTIONS / path.name, path.parents[1] / f"{own}_solved.ipynb"))
+
+
 def main(archive: str, *lessons: str) -> int:
     """Unpack, run each, and take the wheel out again."""
     os.environ.pop("PYTHONPATH", None)
@@ -60,8 +72,7 @@ def main(archive: str, *lessons: str) -> int:
             packed.extractall(empty)
         try:
             for name in lessons:
-                (lesson,) = Path(empty).rglob(f"{name}.ipynb")
-                print(f"{name}: {run(lesson):.0f} s", flush=True)
+                print(f"{name}: {run(found(Path(empty), name)):.0f} s", flush=True)
         finally:
             subprocess.run([*PIP, "uninstall", "--yes", "lorakit"], check=True)
     print(f"{len(lessons)} passed, 0 failed")

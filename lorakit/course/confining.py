@@ -4,7 +4,7 @@ memory    RLIMIT_DATA: an allocation beyond it is a MemoryError (Linux; a watchd
           on macOS)
 files     Landlock (Linux 5.13): it writes in its own folder only, and reads neither other submissions nor solutions;
           on every system an audit hook refuses the same to Python code, and reports what was tried
-network   Landlock (Linux 6.7): no TCP connection
+network   Landlock (Linux 6.7): no TCP connection; the audit hook: no connection but one in its own folder
 others    Landlock (Linux 6.12): no signal to a process outside
 
 A process that is ended from outside, or that ends itself, is the business of `running`.
@@ -129,6 +129,10 @@ def watch(bounds: Bounds, report: int) -> None:
                     refuse(f"{event.removeprefix('os.')} {path}")
         elif event == "os.kill" and args[0] in graders:
             refuse("a signal to the grader")
+        elif event == "socket.connect":
+            path = real(os.fsdecode(args[1])) if isinstance(args[1], str | bytes) else ""
+            if not inside(path, ours):
+                refuse(f"a connection to {path or args[1]}")
 
     sys.addaudithook(hook)
 

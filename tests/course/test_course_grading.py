@@ -3,32 +3,19 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from classroom import SMALL, fill, moved, notebook
-
-from lorakit.course import solution, student
+from classroom import course, fill, moved, notebook
 
 pytest.importorskip("nbgrader", reason="the graders have a virtual environment of their own: make test-grading")
-pytestmark = [pytest.mark.grading, pytest.mark.xdist_group("grading")]
+pytestmark = pytest.mark.grading
 
 HERE = Path(__file__).parent
 SECONDS = 8
-
-
-def course(*command, folder=HERE.parents[1]):
-    """`python -m lorakit.course …`, with the small assignment's checks where it finds them."""
-    paths = [str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    asked = [sys.executable, "-m", *map(str, command)]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=1200, cwd=folder, env=environment)
 
 
 def grade(where, *options):
@@ -144,32 +131,3 @@ def test_nothing_is_graded_unless_the_reference_has_full_marks(tmp_path):
     assert "the reference solution of 0_small has not full marks, so nothing was graded" in run.stderr
     assert "scale-check: ✗ scale, case 1" in run.stderr
     assert not (where.grades / "0_small" / "grades.csv").exists()
-
-
-HALF = notebook(delta='def delta(A, B, alpha):\n    raise NotImplementedError("delta")')
-THREE = {"full": (solution(SMALL), 7.0), "blank": (student(SMALL), 0.0), "half": (HALF, 3.0)}
-
-
-def test_nbgrader_s_own_autograde_gives_the_same(tmp_path):
-    from nbgrader.api import Gradebook as Book
-
-    from lorakit.course.gradebook import Gradebook
-
-    book = Gradebook(tmp_path, SMALL)
-    book.prepare()
-    for name, (made, _) in THREE.items():
-        book._write("submitted", name, json.dumps(made))
-    run = course("nbgrader", "autograde", "0_small", folder=tmp_path)
-    assert run.returncode == 0, run.stderr
-    with Book(book.database) as marks:
-        found = {name: marks.find_submission("0_small", name).score for name in THREE}
-    assert found == {name: points for name, (_, points) in THREE.items()}
-
-
-def test_otter_s_zip_gives_the_same(tmp_path, monkeypatch):
-    from lorakit.course import gradescope
-
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[1]), str(HERE)]))
-    made = gradescope.pack(SMALL, tmp_path)
-    assert repr(made) == f"Zip({tmp_path}/gradescope/0_small.zip: solution 7, blank 0, of 7)"
-    assert gradescope.points(HALF, made.path) == (3.0, 7.0)

@@ -1,6 +1,7 @@
 """Whatever is handed in is read or named, and a submission's checks are the assignment's own."""
 
 import json
+import os
 
 import pytest
 from classroom import (
@@ -167,3 +168,55 @@ def test_another_assignment_is_recognised(tmp_path):
     assert which(collect(tmp_path, SOURCES)[0], SOURCES) is OTHER
     content("bea", json.dumps({"cells": [{"cell_type": "code", "source": "1", "id": "x"}]}).encode())(tmp_path)
     assert which(collect(tmp_path, SOURCES)[1], SOURCES) is None
+
+
+def test_a_link_to_another_s_file_and_what_is_no_file_are_named(tmp_path):
+    moved("ada")(tmp_path)
+    (tmp_path / "bea").mkdir()
+    (tmp_path / "bea" / "0_small.ipynb").symlink_to(tmp_path / "ada" / "0_small.ipynb")
+    (tmp_path / "cem.ipynb").symlink_to(tmp_path / "ada" / "0_small.ipynb")
+    (tmp_path / "dan").symlink_to(tmp_path / "ada")
+    os.mkfifo(tmp_path / "eva.ipynb")  # reading it would wait for ever
+    problems = {one.student: one.problem for one in collect(tmp_path, SOURCES)}
+    assert problems["ada"] == ""
+    assert problems["bea"] == "the folder is empty"
+    assert [("is no file: a link" in problems[name]) for name in ("cem", "dan", "eva")] == [True] * 3
+
+
+def test_half_a_character_is_no_reason_to_stop():
+    filled = edited(lambda one: cell(one, "scale").update(source="x = '\ud800'"))
+    assert texts(filled)["scale"] == "x = '?'"
+
+
+def test_an_entry_of_the_table_is_no_formula(tmp_path):
+    from lorakit.course.records import Class, Record, rows
+
+    record = Record("=cmd()", "+1.ipynb", "", problem="@what")
+    _, row = rows(Class(SMALL, (record,), 1, tmp_path))
+    assert (row[0], row[1], row[-1]) == ("'=cmd()", "'+1.ipynb", "'@what")
+
+
+def test_whatever_stops_the_grader_is_said_of_that_submission(tmp_path, monkeypatch):
+    from lorakit.course import grading
+
+    def broken(*given):
+        raise ZeroDivisionError("as nobody thought of")
+
+    (tmp_path / "in").mkdir()
+    moved("ada")(tmp_path / "in")
+    monkeypatch.setattr(grading, "mark", broken)
+    run = grading.Run(SMALL, SOURCES, grading.Settings(), tmp_path / "out", None)
+    record = run.graded(collect(tmp_path / "in", SOURCES)[0])
+    assert "could not go through with it (ZeroDivisionError: as nobody thought of)" in record.problem
+    assert run.graded(collect(tmp_path / "in", SOURCES)[0]) == record
+    assert run.fresh == 1
+
+
+def test_a_submission_that_ended_the_grader_twice_is_left_out(tmp_path):
+    from lorakit.course.records import Trying
+
+    (tmp_path / "records").mkdir()
+    for tries in (1, 2, 3):
+        trying = Trying(tmp_path, "ada", "key")
+        assert trying.__enter__() == tries  # and the grader ended
+    assert Trying(tmp_path, "ada", "another").__enter__() == 1
