@@ -12,11 +12,11 @@ from lorakit.widgets import AdapterExplorer
 def run(seed, layers=(0, 1), kinds="qv"):
     g = torch.Generator().manual_seed(seed)
     names = [f"h.{n}.{kind}" for n in layers for kind in kinds]
-    return {name: LowRank(torch.randn(12, 3, generator=g), torch.randn(3, 10, generator=g)) for name in names}
+    return {name: LowRank(torch.randn(24, 3, generator=g), torch.randn(3, 20, generator=g)) for name in names}
 
 
 def weight(name, shape):
-    return 5 * torch.randn(shape, generator=torch.Generator().manual_seed(len(name)))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(name)))
 
 
 @pytest.fixture
@@ -109,7 +109,11 @@ def test_zero_has_no_direction():
 
 
 def test_half_of_a_pair_that_is_zero_is_no_cell(rows):
-    other = {**run(1), "h.0.q": torch.zeros(12, 10)}
+    other = {**run(1), "h.0.q": torch.zeros(24, 20)}
     explorer = AdapterExplorer(list(measured(run(0), None, other)))
     choose(explorer, "φ of all directions")
     assert np.isnan(np.asarray(cells(explorer)[0], dtype=float)).sum() == 1
+
+
+def test_intruders_of_both_sides_are_counted(rows):
+    assert all(row.intruders.null_counts(0.5).min() > 0 for row in rows), "else the test above would not tell the sides"
