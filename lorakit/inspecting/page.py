@@ -26,7 +26,7 @@ p { max-width: 100ch; color: light-dark(#555555, #a9a9a9); }
 figure { margin: 2rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid rgba(128, 128, 128, .25); }
+th, td { padding: .2rem .4rem; text-align: right; border-bottom: 1px solid rgba(128, 128, 128, .25); }
 th:first-child, td:first-child { text-align: left; }
 th { cursor: help; }
 """
