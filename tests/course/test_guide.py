@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lorakit.assets import manifest, named
 from lorakit.course import source
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -91,3 +92,12 @@ def test_what_the_guide_says_of_the_repository_is_so():
     assert set(re.findall(r"`make ([a-z][a-z-]*)", GUIDE)) <= targets
     for path in re.findall(r"`((?:lorakit|tests|instructor)/[\w./]+)`", GUIDE):
         assert (NOTEBOOKS.parent / path).exists() or (NOTEBOOKS / "assignments" / path).exists()
+
+
+def test_the_megabytes_that_are_fetched_are_those_of_the_manifest():
+    size = {name: named(name).bytes / 1e6 for name in manifest()}
+    assert round(size["minilm"] + size["corpora"]) == 86
+    assert round(size["minilm-sre"]) == 84
+    assert abs(sum(size.values()) - 300) < 2
+    assert "86 MB, and 84 more" in GUIDE
+    assert "300 MB for everything" in GUIDE
