@@ -47,11 +47,10 @@ def test_the_latencies_are_of_every_model_at_every_point_and_the_null_is_noise()
 
     rows = results.table("latency")
     models, points = [MERGED, *METHODS, AGAIN], {(row["batch"], row["length"]) for row in rows}
-    assert points <= set(POINTS)
-    assert len(points) == len({b for b, _ in points}) * len({n for _, n in points}) >= 6, "a grid, for two sliders"
+    assert points == set(POINTS), "a grid, for two sliders"
     assert [row["model"] for row in rows] == models * len(points)
     assert all(row["ratio"] == 1 for row in rows if row["model"] == MERGED)
-    assert all(abs(row["ratio"] - 1) < 0.015 for row in rows if row["model"] == AGAIN)
+    assert all(abs(row["ratio"] - 1) < 0.02 for row in rows if row["model"] == AGAIN)
     assert {row["model"]: row["parameters"] for row in rows} == dict(zip(models, [0, 393216, 11089152, 11064576, 0]))
 
 
