@@ -1,7 +1,8 @@
 """In the student's process: their functions, called for a judge who is elsewhere.
 
 A grader runs `answer(address, key)` in a submission's kernel, after its cells. Nothing here decides anything: who
-changes this file in memory changes what is said of their own answers, and no mark is given here.
+changes this file in memory changes what is said of their own answers, and no mark is given here. One thing is taken
+at this side's word, for it can be seen nowhere else: how large a product was that two checks ask to do without.
 """
 
 from __future__ import annotations
@@ -52,12 +53,18 @@ def _attribute(peer: Peer, number: int, name: str) -> Any:
 
 
 def changed(packages: list[str]) -> str:
-    """The functions of these packages that come from a cell of the notebook, as JSON."""
+    """What of these packages' functions, methods and classes comes from a cell of the notebook, as JSON."""
     modules = [(name, module) for name, module in [*sys.modules.items()] if name.partition(".")[0] in packages]
-    found = {
-        f"{name}.{attribute}"
-        for name, module in modules
-        for attribute, value in [*vars(module).items()]
-        if type(value) is FunctionType and "ipykernel_" in value.__code__.co_filename
-    }
+    found = set()
+    for name, module in modules:
+        for attribute, value in [*vars(module).items()]:
+            methods = vars(value).items() if isinstance(value, type) and value.__module__ == name else ()
+            found |= {f"{name}.{attribute}.{method}" for method, one in [*methods] if _from_a_cell(one)}
+            found |= {f"{name}.{attribute}"} if _from_a_cell(value) else set()
     return json.dumps(sorted(found))
+
+
+def _from_a_cell(value: Any) -> bool:
+    if isinstance(value, type):
+        return value.__module__ == "__main__"
+    return type(value) is FunctionType and "ipykernel_" in value.__code__.co_filename

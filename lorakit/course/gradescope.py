@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,8 @@ def pack(source: Source, build: Path, pictures: Path | None = None, wheel: Path 
     notebook = made / f"{source.name}.ipynb"
     notebook.write_text(text(otter(source, pictures, **settings)), encoding="utf-8")
     try:
-        assign(str(notebook), str(made / "dist"), no_pdfs=True)
+        with _silence():
+            assign(str(notebook), str(made / "dist"), no_pdfs=True)
     except Exception as error:
         raise RuntimeError(f"otter assign refused {source.name}: {error}") from error
     path = build / "gradescope" / f"{source.name}.zip"
@@ -83,11 +86,25 @@ def points(notebook: dict, path: Path) -> tuple[float, float]:
     """What otter gives a notebook by a zip, and what it could."""
     from otter.api import grade_submission
 
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, _silence():
         file = Path(folder) / "submission.ipynb"
         file.write_text(json.dumps(notebook), encoding="utf-8")
         results = grade_submission(str(file), str(path))
     return float(results.total), float(results.possible)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What otter says, and the kernels that it starts, is not shown: what is wrong, it raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as unread, redirect_stdout(io.StringIO()):
+        os.dup2(unread.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def wheel(folder: Path) -> Path:

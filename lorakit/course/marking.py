@@ -171,11 +171,7 @@ class Sitting:
             names = json.loads(printed)
         except ValueError:
             return []
-        return (
-            [f"changed in its own process, without effect on its marks: {', '.join(map(str, names[:5]))}"]
-            if names
-            else []
-        )
+        return [f"changed in its own process, which gives no marks: {', '.join(map(str, names[:5]))}"] if names else []
 
     def _drop(self) -> None:
         if self.process is not None:

@@ -47,7 +47,14 @@ def test_the_solution_has_all_points_and_the_blank_notebook_none(judge):
 def test_patched_checks_give_nothing_and_are_named(judge):
     found = marked(judge, extra(CHEAT, notebook(SNOOP)))
     assert earned(found) == [0, 0, 2, 2]
-    assert "without effect on its marks: small_checks.check_delta, small_checks.check_scale" in found.remarks[-1]
+    assert "which gives no marks: small_checks.check_delta, small_checks.check_scale" in found.remarks[-1]
+
+
+def test_a_method_and_a_class_that_were_changed_are_named(judge):
+    lines = "import lorakit.checks.watching as w\nw.Products.__init__ = lambda self: None\nclass Case: pass"
+    found = marked(judge, extra(f"{lines}\nimport lorakit.checks\nlorakit.checks.Case = Case"))
+    names = "lorakit.checks.Case, lorakit.checks.watching.Products.__init__"
+    assert found.remarks == (f"changed in its own process, which gives no marks: {names}",)
 
 
 def test_a_process_that_ends_is_replaced_and_the_rest_is_graded(judge):
