@@ -93,6 +93,20 @@ def test_a_change_in_place_comes_back(ends):
     assert names == {"b": 1}
 
 
+@pytest.mark.parametrize("made", [A.clone, lambda: nn.Linear(3, 2), lambda: torch.Generator().manual_seed(1)])
+def test_an_object_is_the_same_there_each_time_it_comes(ends, made):
+    """A function that keeps a layer and is called again has that layer, as it is by then."""
+    kept = []
+    keep = given(ends, lambda value: (kept.append(value), len({id(one) for one in kept}))[1])
+    value = made()
+    assert keep(value) == 1
+    if isinstance(value, torch.Tensor):
+        value.mul_(2)
+    assert keep(value) == 1
+    assert keep(made()) == 2
+    assert not isinstance(value, torch.Tensor) or torch.equal(kept[0], 2 * A)
+
+
 def test_a_model_is_trained_where_the_student_is(ends):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
