@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _inspect(options)
     except (OSError, ValueError, TypeError) as error:
-        print(f"lorakit: {' '.join(str(error).split())}", file=sys.stderr)
+        said = " ".join(str(error).split())
+        here = " (here: --alpha, which also says that the scale is α/r)" if "assume=" in said else ""
+        print(f"lorakit: {said}{here}", file=sys.stderr)
         return BAD_FILE
     return 0
 

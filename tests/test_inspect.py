@@ -298,6 +298,20 @@ def test_a_base_does_not_hide_what_an_adapter_lacks(tmp_path):
         deltas_of(path, base="minilm")
 
 
+def test_a_file_older_than_an_option(tmp_path, capsys):
+    """PEFT before 0.7 knew no use_rslora: the complaint names what the command line has for it."""
+    path, _ = peft(tmp_path / "old")
+    config = json.loads((path / "adapter_config.json").read_text())
+    del config["use_rslora"]
+    (path / "adapter_config.json").write_text(json.dumps(config))
+    assert main(["inspect", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert "use_rslora is not there" in err
+    assert "a file older than that option means False" in err
+    assert err.endswith("(here: --alpha, which also says that the scale is α/r)\n")
+    assert main(["inspect", str(path), "--alpha", "8"]) == 0
+
+
 def test_a_base_that_is_another_model(model, tiny, tmp_path):
     save(model, tmp_path / "adapter")
     tiny.bert(hidden_size=32).save_pretrained(tmp_path / "wide")

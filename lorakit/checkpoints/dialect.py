@@ -21,7 +21,9 @@ from lorakit.geometry import is_conv1d
 from lorakit.layers import innermost, named_layers
 
 OWN = "LORAKIT"  # the peft_type of what PEFT has no words for
-NEEDED = ("r", "lora_alpha", "use_rslora")
+NEEDED = dict.fromkeys(("r", "lora_alpha"), "ask whoever trained it, then pass") | {
+    "use_rslora": "a file older than that option means False, so pass"
+}
 HARMLESS_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")  # they leave W₀ as it is
 NOT_HAD = {
     "lora_bias": "a bias beside B is not a change of the weight",
@@ -46,8 +48,8 @@ def objections(config: Mapping[str, Any]) -> list[str]:
     if config.get("peft_type") != "LORA":
         return [f"peft_type is {config.get('peft_type')!r}; only LORA is read"]
     unscaled = [
-        f"{key} is not there, and a guess could mis-scale ΔW: ask whoever trained it, then pass assume={{{key!r}: …}}"
-        for key in NEEDED
+        f"{key} is not there, and a guess could mis-scale ΔW: {what} assume={{{key!r}: …}}"
+        for key, what in NEEDED.items()
         if config.get(key) is None
     ]
     foreign = [f"{key}={config[key]!r} is not supported: {why}" for key, why in NOT_HAD.items() if config.get(key)]
