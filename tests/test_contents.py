@@ -251,6 +251,16 @@ def test_a_shard_that_is_not_there(tiny, tmp_path):
         read(tmp_path / "after", before=tmp_path / "before")
 
 
+def test_an_index_of_files_that_were_left_out(tiny, tmp_path):
+    """A hub's folder often has the index of its pickles, and not the pickles."""
+    tiny.llama().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "pytorch_model-1.bin"}}')
+    assert read(tmp_path / "model", before=tmp_path / "model") == {}
+    (tmp_path / "model" / "model.safetensors.index.json").write_text('["a"]')
+    with pytest.raises(ValueError, match=r"model.safetensors.index.json is no index of shards"):
+        read(tmp_path / "model", before=tmp_path / "model")
+
+
 def test_a_folder_of_pickles_names_them(tiny, tmp_path):
     torch.save(tiny.bert().state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(FileNotFoundError, match=r"give the file itself, \['pytorch_model.bin'\]"):

@@ -9,11 +9,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from lorakit.layers import few
 
-POINTER, MARKUP, INDEX = b"version https://git-lfs", (b"<", b"\xef\xbb\xbf<"), "*.index.json"
+POINTER, MARKUP, INDEX = b"version https://git-lfs", (b"<", b"\xef\xbb\xbf<"), "*.safetensors.index.json"
 PEFT_NAME = re.compile(r"\.lora_(?:A|B|embedding_A|embedding_B)(?:\.(?P<adapter>[^.]+))?(?:\.weight)?$")
 MODEL = "a full model needs before="
 MLX = "MLX's, which is not read: fuse it there, and compare the two models with before="
@@ -46,8 +46,11 @@ def disguised(path: Path) -> str:
 
 
 def _of_torch(archive: Path) -> bool:
-    with ZipFile(archive) as file:
-        return any(name.endswith("/data.pkl") for name in file.namelist())
+    try:
+        with ZipFile(archive) as file:
+            return any(name.endswith("/data.pkl") for name in file.namelist())
+    except BadZipFile:
+        return True  # or was: what is left of it is for torch to say
 
 
 def foreign(refusal: Exception) -> str:
@@ -76,10 +79,15 @@ def pickled(folder: Path) -> str:
 
 
 def lost_shards(folder: Path) -> list[str]:
-    """Files that an index in `folder` names and that are not there."""
+    """Files that an index in `folder` names and that are not there; ValueError where it is no index."""
     named: set[str] = set()
     for index in folder.glob(INDEX):
-        named |= set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        try:
+            named |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ValueError(
+                f"{index} is no index of shards: a weight_map from names to files is what it needs"
+            ) from None
     return sorted(name for name in named if not (folder / name).is_file())
 
 
