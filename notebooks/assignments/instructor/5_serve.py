@@ -580,7 +580,7 @@ for rows, length, trials in ((16, 64, 10), (1, 32, 40)):
 #    stand out. Before promising: the certificate of the merge in the dtype used, and the accuracy after it.
 # 2. Beside the weights, mixed batches: merged weights serve one task a batch. Eight hundred adapters of rank 8 (74 thousand numbers each) take
 #    59 million numbers, less than three copies of MiniLM. To measure: latency of a mixed batch against a single-task one, memory of the gathered factors.
-# 3. Subtracting and adding in bfloat16 drifts without end once several adapters take turns (exercise 4), and with no second copy
+# 3. Subtracting and adding in bfloat16 drifts for dozens of rounds once several adapters take turns (exercise 4); with no second copy
 #    $W_0$ cannot be restored. So leave the weights alone and keep the adapters beside them; what that costs a call is in the table. If a copy of the
 #    adapted matrices can be afforded on disk: form $W_0 + B'A'$ from it at each switch. To measure: outputs after many switches against those of a fresh load.
 # 4. (d) "frozen again" is the same model: its difference from "frozen" is what this machine and so few rounds can produce from nothing. A row that
