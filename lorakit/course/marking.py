@@ -124,10 +124,10 @@ class Sitting:
         self.outputs[cell.id] = outcome.outputs
         if outcome.alive:
             self.done.append(cell.text)
-            self.remarks += [f"the cell {cell.id!r} raised {error}" for error in _errors(outcome)]
+            self.remarks += [f"{_called(cell)} raised {error}" for error in _errors(outcome)]
         else:
             self.outputs[cell.id] = [*_streams(outcome), _said(f"stopped: {self.why(outcome.status)}")]
-            self.remarks.append(f"the cell {cell.id!r} was stopped: {self.why(outcome.status)}")
+            self.remarks.append(f"{_called(cell)} was stopped: {self.why(outcome.status)}")
         self._look_after()
 
     def after_check(self, cell: Cell, outcome: Outcome) -> str:
@@ -191,6 +191,12 @@ def _packages(source: Source) -> set[str]:
         alias.name if isinstance(node, ast.Import) else node.module or "" for node in imports for alias in node.names
     }
     return {name.partition(".")[0] for name in named} | {"lorakit", "torch", "numpy", "builtins"}
+
+
+def _called(cell: Cell) -> str:
+    """A cell as its student knows it."""
+    own, added, _ = cell.id.rpartition("-extra-")
+    return f"the cell added after {own!r}" if added else f"the cell {cell.id!r}"
 
 
 def _said(text: str) -> dict[str, Any]:

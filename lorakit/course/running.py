@@ -34,6 +34,7 @@ FRESH = get_context("forkserver" if sys.platform == "linux" else "spawn")
 if sys.platform == "linux":  # a process that has imported torch and nothing of any submission forks each of theirs
     FRESH.set_forkserver_preload(["lorakit.course.confining", "lorakit.course.answering", "ipykernel.kernelapp"])
 GRACE = 3.0  # seconds between an interrupt and the end
+PAUSE = 0.5  # seconds until a process that has not answered is asked again
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,15 @@ class Process:
         return Outcome(ended, outputs.kept, time.monotonic() - began)
 
     def wait_until_ready(self) -> Outcome:
-        """The first sign of life."""
-        return self.run("pass", self.limits.start)
+        """The first sign of life: asked again and again, for what is said before we are connected is lost."""
+        began = time.monotonic()
+        while self.alive and time.monotonic() < began + self.limits.start:
+            asked, until = self.client.execute("pass", allow_stdin=False), time.monotonic() + PAUSE
+            while time.monotonic() < until:
+                if self._listen(asked, Shown()):
+                    return Outcome("ok", [], time.monotonic() - began)
+        self.kill()
+        return Outcome("slow", [], time.monotonic() - began)
 
     def _leaves(self, asked: str) -> bool:
         """Whether the reply to a cell says that the kernel will end: exit() in IPython does not do it at once."""

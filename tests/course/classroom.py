@@ -183,7 +183,12 @@ def students(submissions: Path, grades: Path) -> list[Student]:
         Student("snoops", moved("snoops", notebook(SNOOP)), 4),
         Student("equals", moved("equals", notebook(EQUAL)), 4),
         Student("pickles", moved("pickles", notebook(PICKLE)), 4),
-        Student("exits", moved("exits", extra("exit()")), 7, "'setup-extra-0' was stopped: it ended the process"),
+        Student(
+            "exits",
+            moved("exits", extra("exit()")),
+            7,
+            "the cell added after 'setup' was stopped: it ended the process",
+        ),
         Student(
             "leaves", moved("leaves", notebook("import sys\ndef scale(alpha, rank):\n    sys.exit()")), 4, "exit()?"
         ),

@@ -61,7 +61,7 @@ def test_a_process_that_ends_is_replaced_and_the_rest_is_graded(judge):
     crash = notebook(f"import os\n{SCALE}\nos._exit(0)")
     found = marked(judge, extra("exit()", extra("x = 3\nprint(x)", crash, after="delta-say"), after="title"))
     assert earned(found) == [0, 0, 2, 2]
-    assert [remark.split(" was")[0] for remark in found.remarks] == ["the cell 'title-extra-0'", "the cell 'scale'"]
+    assert [remark.split(" was")[0] for remark in found.remarks] == ["the cell added after 'title'", "the cell 'scale'"]
     assert found.outputs["delta-say-extra-0"][0]["text"] == "3\n"
 
 
