@@ -98,35 +98,41 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Bounds(NamedTuple):
-    """Where a process is at home, the bytes of memory that it has, what it may not read, and the grader's number."""
+    """Where a process is at home, the bytes of memory that it has, what it may not read, and the grader's number.
+
+    kept   where lorakit itself keeps what it has computed: refused as all else is, and no offence
+    """
 
     scratch: str
     memory: int
     secret: tuple[str, ...]
     grader: int
+    kept: tuple[str, ...] = ()
 
 
 def watch(bounds: Bounds, report: int) -> None:
     """From here on PermissionError for Python code that writes elsewhere or opens what is secret; `report` is told."""
     ours, theirs = (tuple(map(os.path.realpath, paths)) for paths in ([*DEVICES, bounds.scratch], bounds.secret))
+    kept = tuple(map(os.path.realpath, bounds.kept))
     inside, write, real, kind = _inside, os.write, os.path.realpath, PermissionError
     graders = {bounds.grader, os.getppid(), -1}
 
-    def refuse(what: str) -> None:
-        write(report, f"{what[:400]}\n".encode(errors="replace"))
+    def refuse(what: str, path: str = "") -> None:
+        if not inside(path, kept):
+            write(report, f"{what[:400]}\n".encode(errors="replace"))
         raise kind(f"not while it is graded: {what}")
 
     def hook(event: str, args: tuple) -> None:
         if event == "open" and isinstance(args[0], str | bytes):
             path, flags = real(os.fsdecode(args[0])), args[2] if isinstance(args[2], int) else 0
             if flags & WRITING and not inside(path, ours):
-                refuse(f"writing {path}")
+                refuse(f"writing {path}", path)
             if inside(path, theirs):
                 refuse(f"reading {path}")
         elif event in CHANGES:
             for path in [real(os.fsdecode(arg)) for arg in args if isinstance(arg, str | bytes)]:
                 if not inside(path, ours):
-                    refuse(f"{event.removeprefix('os.')} {path}")
+                    refuse(f"{event.removeprefix('os.')} {path}", path)
         elif event == "os.kill" and args[0] in graders:
             refuse("a signal to the grader")
         elif event == "socket.connect":

@@ -73,7 +73,8 @@ class Process:
         (self.scratch / "tmp").mkdir(parents=True)
         connection = self.folder / "connection.json"
         connection.write_text(json.dumps(self._connection()))
-        bounds = Bounds(str(self.scratch), limits.memory, tuple(map(str, secret)), os.getpid())
+        kept = (str(cache() / "svd"),)  # of weights that a check has met
+        bounds = Bounds(str(self.scratch), limits.memory, tuple(map(str, secret)), os.getpid(), kept)
         self._report, report = FRESH.Pipe(duplex=False)
         started = (bounds, str(connection), self._environment(), report)
         self.process = FRESH.Process(  # type: ignore[attr-defined]

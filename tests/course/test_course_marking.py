@@ -57,6 +57,15 @@ def test_a_method_and_a_class_that_were_changed_are_named(judge):
     assert found.remarks == (f"changed in its own process, which gives no marks: {names}",)
 
 
+def test_what_lorakit_would_keep_is_refused_and_no_offence(judge, monkeypatch, tmp_path):
+    monkeypatch.setenv("LORAKIT_HOME", str(tmp_path))
+    measured = "import torch\nfrom lorakit.analysis.weights import decomposed\ndecomposed(torch.eye(4))"
+    assert marked(judge, extra(measured, notebook(SCALE))).remarks == ()
+    found = marked(judge, extra(f"open({str(tmp_path / 'mine')!r}, 'w')", notebook(SCALE)))
+    assert any(f"was refused: writing {tmp_path / 'mine'}" in remark for remark in found.remarks)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_ends_is_replaced_and_the_rest_is_graded(judge):
     crash = notebook(f"import os\n{SCALE}\nos._exit(0)")
     found = marked(judge, extra("exit()", extra("x = 3\nprint(x)", crash, after="delta-say"), after="title"))
