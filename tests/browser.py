@@ -277,7 +277,7 @@ WATCH = """control => {
     const before = look();
     let begun = null;
     let drawn = null;
-    for (const event of ['keydown', 'change', 'click'])
+    for (const event of ['keydown', 'input', 'change', 'click'])
         control.addEventListener(event, () => { begun ??= performance.now(); }, { once: true, capture: true });
     for (const plot of document.querySelectorAll('.js-plotly-plot'))
         plot.once('plotly_afterplot', () => { drawn ??= performance.now(); });
