@@ -19,8 +19,8 @@ STAMPS := $(VENV)/stamps
 COLAB  := $(VENV)-colab
 GRADERS := $(VENV)-graders
 LESSONS ?= $(basename $(notdir $(wildcard notebooks/*.ipynb notebooks/assignments/*.ipynb)))
-# Assignments that are solved there as well: the quick ones.
-SOLVED ?= 1_derive 3_inside_delta_w
+# Assignments that are solved there as well: all.
+SOLVED ?= $(basename $(notdir $(wildcard notebooks/assignments/*.ipynb)))
 # Defaults of this lab alone, under the user's own settings: a saved notebook keeps the pictures of its widgets.
 SETTINGS := "$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
 
