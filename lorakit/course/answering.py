@@ -1,8 +1,8 @@
 """In the student's process: their functions, called for a judge who is elsewhere.
 
 A grader runs `answer(address, key)` in a submission's kernel, after its cells. Nothing here decides anything: who
-changes this file in memory changes what is said of their own answers, and no mark is given here. One thing is taken
-at this side's word, for it can be seen nowhere else: how large a product was that two checks ask to do without.
+changes this file in memory changes what is said of their own answers, and no mark is given here. What an answer costs
+is not asked of this side either: a check that forbids a product sends factors whose product cannot be had.
 """
 
 from __future__ import annotations

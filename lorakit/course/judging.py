@@ -67,7 +67,7 @@ def judge(code: str, names: list[str], connection: Connection) -> Verdict:
 
 def _called_back(peer: Peer, number: int, args: tuple, kwargs: dict, around: tuple) -> tuple:
     """A function that the check handed over, called by the student's."""
-    return peer.ledger.sent[number](*args, **kwargs), (list(args), kwargs), (around[0], 0)
+    return peer.ledger.sent[number](*args, **kwargs), (list(args), kwargs), around[0]
 
 
 def admitted(listener: socket.socket, key: str) -> Connection:

@@ -11,7 +11,6 @@ import builtins
 import linecache
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
 from inspect import Parameter, Signature
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
@@ -19,7 +18,6 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 
 from lorakit.checks.raising import ours
-from lorakit.checks.watching import Products
 from lorakit.course.crossing import Handle, Ledger, StandIn
 
 LARGEST = 1 << 28  # bytes of a message: what one side may make the other hold
@@ -36,32 +34,25 @@ KINDS = (
 
 
 class Surroundings(NamedTuple):
-    """What a function finds around it: the random numbers, how autograd stands, whether its products are watched."""
+    """What a function finds around it: the random numbers, and how autograd stands."""
 
     state: torch.Tensor
     gradients: bool
     inference: bool
-    watched: bool
 
     @classmethod
     def here(cls) -> Surroundings:
         """As they are where a call is made."""
         autograd = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        return cls(torch.get_rng_state(), *autograd, bool(Products.watching))
+        return cls(torch.get_rng_state(), *autograd)
 
-    def call(self, function: Callable, args: Any, kwargs: Any) -> tuple[Any, tuple[torch.Tensor, int]]:
-        """What a function returns in these, and what it leaves behind."""
+    def call(self, function: Callable, args: Any, kwargs: Any) -> tuple[Any, torch.Tensor]:
+        """What a function returns in these, and the random numbers as it leaves them."""
         with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(self.gradients):
             torch.set_rng_state(self.state)
-            with torch.inference_mode(self.inference), Products() if self.watched else nullcontext(Products()) as seen:
+            with torch.inference_mode(self.inference):
                 returned = function(*args, **kwargs)
-            return returned, (torch.get_rng_state().clone(), seen.largest)
-
-    def left(self, state: torch.Tensor, largest: int) -> None:
-        """Take over what a call left, where it was made."""
-        torch.set_rng_state(state)
-        for products in Products.watching:
-            products.largest = max(products.largest, int(largest))
+            return returned, torch.get_rng_state().clone()
 
 
 class Lost(BaseException):
@@ -82,8 +73,8 @@ class Function(StandIn):
         """What the function returns there. The exception that it raises there, by its name, at its line."""
         surroundings = Surroundings.here()
         with torch.inference_mode(False):
-            returned, now, after = self._peer.ask("call", self._handle.number, args, kwargs, tuple(surroundings))
-            surroundings.left(*after)
+            returned, now, state = self._peer.ask("call", self._handle.number, args, kwargs, tuple(surroundings))
+            torch.set_rng_state(state)
             renewed((list(args), kwargs), now[:2])
         return returned
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from classroom import CHEAT, OUTSIDE, SCALE, SMALL, SNOOP, extra, notebook
 
-from lorakit.course import solution, student
+from lorakit.course import parse, solution, student
 from lorakit.course.confining import abi
 from lorakit.course.judging import Judge
 from lorakit.course.marking import mark
@@ -51,9 +51,9 @@ def test_patched_checks_give_nothing_and_are_named(judge):
 
 
 def test_a_method_and_a_class_that_were_changed_are_named(judge):
-    lines = "import lorakit.checks.watching as w\nw.Products.__init__ = lambda self: None\nclass Case: pass"
+    lines = "import lorakit.checks.drawing as d\nd.Draw.__init__ = lambda self: None\nclass Case: pass"
     found = marked(judge, extra(f"{lines}\nimport lorakit.checks\nlorakit.checks.Case = Case"))
-    names = "lorakit.checks.Case, lorakit.checks.watching.Products.__init__"
+    names = "lorakit.checks.Case, lorakit.checks.drawing.Draw.__init__"
     assert found.remarks == (f"changed in its own process, which gives no marks: {names}",)
 
 
@@ -139,3 +139,62 @@ def test_memory_has_a_limit_for_the_process_and_for_what_it_starts(process):
 def test_long_output_is_cut(process):
     shown = process.run("print('x' * 100_000)\nprint('y')")
     assert sum(len(output["text"]) for output in shown.outputs) == 20_000
+
+
+THIN = """
+# %% id="setup"
+from lorakit.checks import derive, inside_delta_w
+
+# %% id="forward" kind="answer" exercise="forward"
+# BEGIN SOLUTION
+forward = None
+# END SOLUTION
+
+# %% id="forward-check" kind="check" exercise="forward" points="2"
+derive.check_forward(forward)
+
+# %% id="factored" kind="answer" exercise="factored_svd"
+# BEGIN SOLUTION
+factored_svd = None
+# END SOLUTION
+
+# %% id="factored-check" kind="check" exercise="factored_svd" points="2"
+inside_delta_w.check_factored_svd(factored_svd)
+"""
+COSTLY = {
+    "setup": """
+import torch
+from lorakit import checks
+from lorakit.checks import costing
+from lorakit.course import talking
+costing.without_scattered = costing.without_endless = checks.settle = checks.checking.settle = lambda *a, **k: None
+talking.Surroundings.call = lambda self, f, args, kwargs: (f(*args, **kwargs), torch.get_rng_state())
+costing.EXPONENT, costing.ADDRESSED = 1, 1 << 10
+""",
+    "forward": "def forward(x, W, b, A, B, alpha):\n    return x @ (W + alpha / len(A) * B @ A).T + b",
+    "factored": """
+def factored_svd(B, A):
+    U, S, Vh = torch.linalg.svd(B @ A, full_matrices=False)
+    return U[:, : len(A)], S[: len(A)], Vh[: len(A)]
+""",
+}
+THRIFTY = {
+    "setup": "import torch",
+    "forward": "def forward(x, W, b, A, B, alpha):\n    return x @ W.T + b + alpha / len(A) * x @ A.T @ B.T",
+    "factored": """
+def factored_svd(B, A):
+    Q, R = torch.linalg.qr(B)
+    U, S, Vh = torch.linalg.svd(R @ A, full_matrices=False)
+    return Q @ U, S, Vh
+""",
+}
+
+
+@pytest.mark.parametrize(("answers", "points"), [(COSTLY, [0, 0]), (THRIFTY, [2, 2])], ids=["patched", "thrifty"])
+def test_what_is_right_but_costly_has_no_points_whatever_was_patched(judge, answers, points):
+    source = parse(THIN.strip(), "thin")
+    cells = [{"cell_type": "code", "id": name, "source": code} for name, code in answers.items()]
+    found = mark(source, merge(source, cells).cells, judge, LIMITS)
+    assert earned(found) == points, found.marks
+    if not any(points):
+        assert [one.diagnosis.split(",")[0] for one in found.marks] == ["ΔW is formed", "B·A is formed"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lorakit.checks.checking import Case, Mistake, settle
+from lorakit.checks.costing import scattered, without_scattered
 from lorakit.checks.drawing import Draw
 from lorakit.checks.failing import fail
-from lorakit.checks.watching import thin
 
 FOR_ALPHA = "ΔW is off by a factor of r = {}: did you use α where it says α/r?"
 TWICE = "the scale is there twice: α/r stands once in h"
@@ -43,10 +44,10 @@ def check_forward(forward: Callable, *, seed: int = 0) -> None:
         ),
         Mistake("this is the frozen layer alone: ΔW·x is missing", _forward_with(s=lambda a, r: 0.0)),
     ]
-    x, W, b, A, B = (draw.normal(*shape) for shape in ((2, 90), (80, 90), (80,), (3, 90), (80, 3)))
     costly = "ΔW is formed, out × in: take A·x first, then B of that, and no product is larger than its result"
-    large = (x, W, b, A, B, 7.0)
-    settle("forward", forward, cases, mistakes, then=lambda: thin("forward", forward, large, W.numel(), costly))
+    wild = scattered(draw)
+    thin = partial(without_scattered, "forward", forward, (*wild, 7.0), _forward(*wild, 7.0), costly)
+    settle("forward", forward, cases, mistakes, then=thin)
 
 
 def _forward(x: Tensor, W: Tensor, b: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lorakit.checks.checking import Case, settle
-from lorakit.checks.comparing import same
+from lorakit.checks.comparing import plain, same
+from lorakit.checks.costing import endless, without_endless
 from lorakit.checks.drawing import Draw
-from lorakit.checks.watching import thin
 
 
 def check_factored_svd(factored_svd: Callable, *, seed: int = 0) -> None:
@@ -21,7 +21,6 @@ def check_factored_svd(factored_svd: Callable, *, seed: int = 0) -> None:
         B, A = draw.normal(z.out, z.rank, dtype=z.dtype), draw.normal(z.rank, z.inputs, dtype=z.dtype)
         U, S, Vh = torch.linalg.svd(B @ A, full_matrices=False)
         cases.append(Case(str(z), (B, A), (U[:, : z.rank], S[: z.rank], Vh[: z.rank])))
-    large = draw.normal(90, 3), draw.normal(3, 80)
     costly = "B·A is formed, out × in: the SVD of the r × r core of two thin QRs is all that is needed"
     settle(
         "factored_svd",
@@ -29,7 +28,7 @@ def check_factored_svd(factored_svd: Callable, *, seed: int = 0) -> None:
         cases,
         right=lambda case, returned: _wrong(case, returned) is None,
         otherwise=_wrong,
-        then=lambda: thin("factored_svd", factored_svd, large, 90 * 80, costly),
+        then=lambda: without_endless("factored_svd", factored_svd, endless(draw), _factors, costly),
     )
 
 
@@ -41,6 +40,18 @@ def _wrong(case: Case, returned: Any) -> str | None:
         return "U, S and Vh are tensors"
     U, S, Vh = (part.detach().double() for part in returned)
     return _by_shape(case, U, S, Vh) or _by_values(case, S) or _by_directions(case, U, S, Vh)
+
+
+def _factors(B: Tensor, A: Tensor, returned: Any) -> bool:
+    """Whether (U, S, Vh) is the SVD of B·A, which has one direction: that of B on the left, of A on the right."""
+    shapes = [B.shape, (1,), A.shape]
+    parts = [*map(plain, returned)] if isinstance(returned, list | tuple) else []
+    if [getattr(part, "shape", None) for part in parts] != shapes:
+        return False
+    U, S, Vh = map(torch.as_tensor, parts)
+    left, right = torch.linalg.norm(B), torch.linalg.norm(A)
+    turned = (B.mT @ U) * (Vh @ A.mT) / (left * right)
+    return same([1.0, 1.0, left * right, 1.0], [torch.linalg.norm(U), torch.linalg.norm(Vh), S, turned], 1e-6)
 
 
 def _by_shape(case: Case, U: Tensor, S: Tensor, Vh: Tensor) -> str | None:
