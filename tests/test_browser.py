@@ -38,6 +38,13 @@ SMALL = [
     W.VBox([speed, line])
     """,
     """
+    names = [f"layer.{n}.query" for n in range(8)]
+    framed = lambda k: plots.layer_map(dict.fromkeys(names, 1.0), mark=names[k])
+    cells, place = PlotlyView(framed(0)), W.IntSlider(0, 0, 7, description="layer")
+    place.observe(lambda change: cells.update(framed(change.new)), "value")
+    W.VBox([place, cells])
+    """,
+    """
     import time
     busy = PlotlyView(plots.training_curve(wave(1)))
     display(busy)
@@ -82,18 +89,29 @@ def test_a_slider_moves_its_picture(lab):
     with lab.open("small.ipynb") as notebook:
         assert notebook.run_all() == []
         first = [size for size in notebook.wire.values() if size > 3000]
-        assert len(move_every_slider(notebook, presses=10)) == 2
+        assert len(move_every_slider(notebook, presses=7)) == 3
         assert notebook.complaints == []
     libraries = [size for size in first if size > 1_000_000]
     assert len(libraries) == 1, "plotly.js is sent once a page"
     assert all(size < 200_000 for size in first if size not in libraries)
 
 
+def test_where_only_a_frame_moves_the_cells_are_left_alone(lab):
+    with lab.open("small.ipynb") as notebook:
+        notebook.run_all()
+        heat, _, layer = notebook.sliders()
+        assert notebook.page.evaluate(COUNT) == 2
+        notebook.press(layer)
+        assert notebook.page.evaluate("() => window.cellsDrawn") == [0, 0]
+        notebook.press(heat)
+        assert notebook.page.evaluate("() => window.cellsDrawn[0] > 0")
+
+
 def test_a_picture_moves_while_its_kernel_is_busy(lab):
     """Its answer with plotly.js would come after the last cell: until then the still pictures move."""
     with lab.open("small.ipynb") as notebook:
         notebook.start()
-        name = "document.querySelectorAll('.lorakit-view')[2]?.getAttribute('aria-label')"
+        name = "document.querySelectorAll('.lorakit-view')[3]?.getAttribute('aria-label')"
         first = notebook.page.wait_for_function(f"() => {name}").json_value()
         how = f"first => window.finished ? 'too late' : {name} !== first && 'in time'"
         assert notebook.page.wait_for_function(how, arg=first).json_value() == "in time"
@@ -123,12 +141,21 @@ def test_a_saved_notebook_keeps_its_pictures_and_not_plotly(lab):
     assert (lab.folder / "small.ipynb").stat().st_size < 1_000_000
     with lab.open("small.ipynb") as notebook:  # another kernel, which knows nothing of these widgets
         stills = notebook.page.locator(".lorakit-view > svg[aria-label]")
-        stills.nth(2).wait_for()
+        stills.nth(3).wait_for()
         notebook.page.wait_for_timeout(3000)
-        assert stills.count() == 3
+        assert stills.count() == 4
         assert notebook.page.locator(".main-svg").count() == 0
 
 
+COUNT = """() => {
+    const layers = [...document.querySelectorAll('.heatmaplayer')].filter(layer => layer.querySelector('image'));
+    window.cellsDrawn = layers.map(() => 0);
+    const options = { childList: true, subtree: true, attributes: true };
+    layers.forEach((layer, i) => {
+        new MutationObserver(changes => { window.cellsDrawn[i] += changes.length; }).observe(layer, options);
+    });
+    return layers.length;
+}"""
 INK = "() => getComputedStyle(document.querySelector('.lorakit-view .gtitle')).fill"
 
 

@@ -91,10 +91,9 @@ def test_phi_stands_beside_its_null_in_the_same_colours():
 
 
 def test_the_mark_frames_its_cell_in_both_panels():
-    *_, one, two = plots.phi_map(PHI, mark=(2, 5)).data
-    for frame, axis in ((one, "x"), (two, "x2")):
-        assert (min(frame.x), max(frame.x), min(frame.y), max(frame.y)) == (4.5, 5.5, 1.5, 2.5)
-        assert frame.xaxis == axis
+    frames = plots.phi_map(PHI, mark=(2, 5)).layout.shapes
+    assert [(one.x0, one.x1, one.y0, one.y1) for one in frames] == [(4.5, 5.5, 1.5, 2.5)] * 2
+    assert [(one.xref, one.yref) for one in frames] == [("x", "y"), ("x2", "y2")]
     assert f"φ(2, 5) = {PHI.phi[1, 4]:.2f}" in plots.alt_text(plots.phi_map(PHI, mark=(2, 5)))
 
 
@@ -149,11 +148,12 @@ def test_labels_are_brief_and_never_the_same():
 
 def test_layers_come_in_the_order_of_their_numbers():
     values = {"h.10.q": 3.0, "h.2.q": 2.0, "h.0.q": 1.0, "h.2.v": 5.0, "head": 7.0}
-    cells = plots.layer_map(values, mark="h.2.v").data
-    assert list(cells[0].x) == ["0", "2", "10", "–"]
-    assert list(cells[0].y) == ["q", "v", "head"]
-    np.testing.assert_array_equal(cells[0].z, [[1, 2, 3, np.nan], [np.nan, 5, np.nan, np.nan], [*[np.nan] * 3, 7]])
-    assert (cells[1].x, cells[1].y) == (("2",), ("v",))
+    figure = plots.layer_map(values, mark="h.2.v")
+    (cells,), (frame,) = figure.data, figure.layout.shapes
+    assert list(cells.x) == ["0", "2", "10", "–"]
+    assert list(cells.y) == ["q", "v", "head"]
+    np.testing.assert_array_equal(cells.z, [[1, 2, 3, np.nan], [np.nan, 5, np.nan, np.nan], [*[np.nan] * 3, 7]])
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, 0.5, 1.5)
 
 
 def test_both_maps_of_layers_share_one_scale():

@@ -147,9 +147,10 @@ def test_a_change_of_ones_own_is_planted():
 
 def test_the_map_shows_what_is_missing(surface):
     figure = plots.loss_surface(surface, mark=(3, 0.05), about="toy")
-    cells, frame = figure.data
+    (cells,), (frame,) = figure.data, figure.layout.shapes
     np.testing.assert_allclose(10 ** np.asarray(cells.z), np.clip(surface.missing, 1e-3, 1), rtol=1e-6)
-    assert (frame.x, frame.y) == (("0.05",), ("3",))
+    at = list(cells.x).index("0.05"), list(cells.y).index("3")
+    assert (frame.x0 + 0.5, frame.y0 + 0.5) == at
     assert f"marked, rank 3 with lr 0.05: {surface.missing[1, 1]:.1%}" in alt_text(figure)
 
 
@@ -221,7 +222,8 @@ def test_alpha_trains_and_the_others_only_choose(monkeypatch):
     first = explorer.surface
     explorer.rank.value, explorer.rate.value = 6, 0.2
     assert explorer.surface is first
-    assert (explorer.views[0].figure.data[1].x, explorer.views[0].figure.data[1].y) == (("0.2",), ("6",))
+    (frame,) = explorer.views[0].figure.layout.shapes
+    assert (frame.x1 - 0.5, frame.y1 - 0.5) == (RATES.index(0.2), RANKS.index(6))
     np.testing.assert_allclose(explorer.views[1].figure.data[0].y, first.loss[:, 2, 2])
     explorer.alpha.value = 16.0
     assert explorer.surface is not first

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from lorakit.plots.panels import HEADLINES_TOP, Panels
+from lorakit.plots.panels import HEADLINES_TOP, Panels, frame
 from lorakit.plots.style import SEQUENTIAL, drawn
 
 ROW, BETWEEN, BELOW, LONE_TOP = 36, 58, 52, 76  # pixels: a kind, between the two maps, under and over all
@@ -73,11 +73,14 @@ def layer_map(
     panels = Panels(len(tables), gap=(0, BETWEEN / inside))
     cells = {name: _table(table, layers, kinds) for name, table in tables.items()}
     traces = [_cells(z, layers, kinds, form, panels.axes(n)) for n, z in enumerate(cells.values())]
-    traces += [_frame(*places(values)[mark], panels.axes(n)) for n in range(len(cells))] if mark else []
     y = {"type": "category", "showgrid": False, "autorange": "reversed"}
     x = {"type": "category", "title": {"text": "layer"}, "showgrid": False}
     layout = panels.layout(*(panels.at(n, name if len(cells) > 1 else "", x, y) for n, name in enumerate(cells)))
     bar = {"thickness": 12, "outlinewidth": 0, "tickformat": form}
+    if mark:
+        layer, kind = places(values)[mark]
+        at = layers.index(layer), kinds.index(kind)
+        layout["shapes"] = [frame(*at, panels.axes(n)) for n in range(len(cells))]
     layout["coloraxis"] = {"colorscale": SEQUENTIAL, "colorbar": bar, "showscale": not _printed(layers)}
     top = HEADLINES_TOP if null else LONE_TOP
     layout |= {"margin": {"t": top, "b": BELOW}, "height": inside + top + BELOW}
@@ -108,12 +111,6 @@ def _cells(z: np.ndarray, layers: list[str], kinds: list[str], form: str, axes: 
     hover = {"hovertemplate": f"layer %{{x}}, %{{y}}: %{{z:{form}}}<extra></extra>", "hoverongaps": False}
     scale = {"coloraxis": "coloraxis", "colorscale": SEQUENTIAL, "xgap": 2, "ygap": 2}
     return {"type": "heatmap", "z": z, "x": layers, "y": kinds, **axes, **scale, **text, **hover}
-
-
-def _frame(layer: str, kind: str, axes: dict[str, str]) -> dict:
-    marker = {"symbol": "square-open", "size": 28, "color": "#ffffff", "line": {"width": 3}}
-    point = {"x": [layer], "y": [kind], "mode": "markers", "marker": marker, "hoverinfo": "skip", "showlegend": False}
-    return {"type": "scatter", **point, **axes}
 
 
 def _words(values: Mapping[str, float], null: Mapping[str, float] | None, title: str) -> str:

@@ -8,13 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lorakit.analysis import Similarity
-from lorakit.plots.panels import HEADLINES_TOP, Panels
+from lorakit.plots.panels import HEADLINES_TOP, Panels, frame
 from lorakit.plots.style import SEQUENTIAL, drawn
 
 FEW = 100  # cells of a table that still has room for its numbers
 FLAT = 2.5  # times as wide as high: such tables stand below each other
 HOVER = "φ(%{y}, %{x}) = %{z:.3f}<br>by chance %{customdata[0]:.3f}, z %{customdata[1]:.1f}<extra></extra>"
-WHITE = "#ffffff"
 BETWEEN, BELOW = 58, 52  # pixels: from one row of panels to the next, and under the last
 
 
@@ -45,10 +44,10 @@ def phi_maps(
     inside = rows * each + (rows - 1) * BETWEEN
     panels = Panels(len(shown), columns, gap=(0.08, BETWEEN / inside))
     traces = [_cells(z, one, panels.axes(n), columns <= 2) for n, (_, z, one) in enumerate(shown) if z.size]
-    traces += [_outline(*mark, panels.axes(n)) for n in range(len(shown))] if mark else []
     axes = [panels.at(n, name, *_counts(z)) for n, (name, z, _) in enumerate(shown)]
     scale = {"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": {"thickness": 12, "outlinewidth": 0}}
-    layout = panels.layout(*axes) | {"coloraxis": scale, "showlegend": False}
+    frames = [frame(mark[1], mark[0], panels.axes(n)) for n in range(len(shown))] if mark else []
+    layout = panels.layout(*axes) | {"coloraxis": scale, "showlegend": False, "shapes": frames}
     margin, height = {"t": HEADLINES_TOP, "b": BELOW}, inside + HEADLINES_TOP + BELOW
     return drawn(traces, title, about, _words(tables, mark), **layout, margin=margin, height=height)
 
@@ -60,13 +59,6 @@ def _cells(z: np.ndarray, one: Similarity, axes: dict[str, str], wide: bool) -> 
     room = {"x": j, "y": i, "xgap": 1, "ygap": 1}
     hover = {"customdata": np.stack([one.null, one.z], axis=-1).round(4), "hovertemplate": HOVER}
     return {"type": "heatmap", "z": z, **axes, **ends, "coloraxis": "coloraxis", **numbers, **room, **hover}
-
-
-def _outline(i: int, j: int, axes: dict[str, str]) -> dict:
-    """A frame around the cell (i, j)."""
-    around = {"x": j + np.array([-0.5, 0.5, 0.5, -0.5, -0.5]), "y": i + np.array([-0.5, -0.5, 0.5, 0.5, -0.5])}
-    line = {"color": WHITE, "width": 3}
-    return {"type": "scatter", "mode": "lines", **around, **axes, "line": line, "hoverinfo": "skip"}
 
 
 def _counts(z: np.ndarray) -> tuple[dict, dict]:

@@ -8,12 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import plotly.graph_objects as go
 
-from lorakit.plots.panels import logarithmic
+from lorakit.plots.panels import frame, logarithmic
 from lorakit.plots.style import BLUE, COLOURS, LEGEND_TOP, SEQUENTIAL, drawn, reference_lines, translucent
 
 FEW = 2  # bands that may be filled: more of them make mud
 LEAST = 1e-3  # of what a rank can learn: less than that looks like nothing
-FRAME = {"symbol": "square-open", "size": 26, "color": "#ffffff", "line": {"width": 3, "color": "#ffffff"}}
 
 
 class Surface(Protocol):
@@ -69,7 +68,6 @@ def loss_surface(
     cells = {"type": "heatmap", "x": rates, "y": ranks, "z": z, "xgap": 2, "ygap": 2, "hoverongaps": True}
     cells |= {"colorscale": SEQUENTIAL, "zmin": np.log10(LEAST), "zmax": 0, "colorbar": bar}
     cells |= {"customdata": words.tolist(), "hovertemplate": "rank %{y}, lr %{x}: %{customdata}<extra></extra>"}
-    frame = [_frame(surface, mark)] if mark else []
     x = {
         "type": "category",
         "title": {"text": "learning rate"},
@@ -79,7 +77,11 @@ def loss_surface(
     }
     y = {"type": "category", "title": {"text": "rank r"}, "showgrid": False}
     alt = f"{title}: {_said(surface)}{_marked(surface, mark)}"
-    return drawn([cells, *frame], title, about, alt, xaxis=x, yaxis=y, height=380, showlegend=False)
+    frames = []
+    if mark:
+        row, column = _cell(surface, mark)
+        frames.append(frame(column, row))
+    return drawn([cells], title, about, alt, xaxis=x, yaxis=y, height=380, showlegend=False, shapes=frames)
 
 
 def surface_run(surface: Surface, rank: float, rate: float, *, title: str = "", about: str = "") -> go.Figure:
@@ -138,12 +140,6 @@ def _cell(surface: Surface, mark: tuple[float, float]) -> tuple[int, int]:
         has = f"ranks {surface.ranks.tolist()} and rates {surface.rates.tolist()}"
         raise ValueError(f"no run of rank {rank} at learning rate {rate}; there are {has}")
     return int(found[0][0]), int(found[1][0])
-
-
-def _frame(surface: Surface, mark: tuple[float, float]) -> dict:
-    i, j = _cell(surface, mark)
-    point = {"x": [f"{surface.rates[j]:.2g}"], "y": [str(surface.ranks[i])], "mode": "markers", "marker": FRAME}
-    return {"type": "scatter", **point, "hoverinfo": "skip"}
 
 
 def _said(surface: Surface) -> str:

@@ -22,6 +22,7 @@ from lorakit.widgets.wire import array
 
 WIDTH, HEIGHT = 640, 360
 MARGIN = {"l": 56, "r": 24, "t": 72, "b": 48}
+CORNERS = {"x0", "x1", "y0", "y1"}
 WORD = 6.5  # pixels of a character, to leave room for labels
 
 Panels = dict[tuple[str, str], list[dict]]  # the names of two axes, and the traces on them
@@ -71,10 +72,11 @@ def _svg(height: int, body: str, alt: str) -> str:
 def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float, ...]) -> str:
     """One pair of axes and what is drawn on it; panels on one x axis share its extent."""
     left, top, right, bottom = box
-    traces, references = (
-        panels[axes],
-        [s for s in layout.get("shapes", ()) if s.get("yref", "y") == axes[1] and "y0" in s],
-    )
+    traces = panels[axes]
+    shapes = [s for s in layout.get("shapes", ()) if s.get("yref", "y") == axes[1] and "y0" in s]
+    boxes = (s for s in shapes if s.get("type") == "rect" and s.get("xref", "x") == axes[0])
+    frames = [box for box in boxes if box.keys() >= CORNERS]
+    references = [s for s in shapes if s.get("type") == "line"]
     xspec, yspec = (_spec(layout, name) for name in axes)
     shared = [t for (x, _), ts in panels.items() if x == axes[0] for t in ts]
     x = Axis(xspec, [extent(trace, "x") for trace in shared], left, right)
@@ -88,7 +90,7 @@ def _panel(layout: dict, axes: tuple[str, str], panels: Panels, box: tuple[float
         for a in layout.get("annotations", ())
         if a.get("yref", "y") == axes[1] and a.get("y") is not None
     ]
-    lines = [_reference(shape, x, y) for shape in references]
+    lines = [_reference(shape, x, y) for shape in references] + [_frame(shape, x, y) for shape in frames]
     return _ruled(x, y, bottom_most=xspec.get("anchor", "y") == axes[1]) + "".join(marks + lines + names)
 
 
@@ -100,6 +102,16 @@ def _reference(shape: dict, x: Axis, y: Axis) -> str:
     height, colour = float(y(shape["y0"])), shape.get("line", {}).get("color", INK)
     across = f'x1="{x.start:.1f}" x2="{x.stop:.1f}" y1="{height:.1f}" y2="{height:.1f}"'
     return f'<line {across} stroke="{colour}" stroke-dasharray="2 3"/>'
+
+
+def _frame(shape: dict, x: Axis, y: Axis) -> str:
+    """A rectangle by its corners, on an axis of words by their numbers."""
+    (left, right), (top, bottom) = (
+        sorted(axis.pixels([shape[f"{s}0"], shape[f"{s}1"]])) for s, axis in zip("xy", (x, y))
+    )
+    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    line = f'stroke="{shape.get("line", {}).get("color", INK)}" stroke-width="{shape.get("line", {}).get("width", 2)}"'
+    return f'<rect x="{left:.1f}" y="{top:.1f}" {size} fill="{shape.get("fillcolor", "none")}" {line}/>'
 
 
 def _name(annotation: dict, x: Axis, y: Axis) -> str:

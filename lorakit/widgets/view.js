@@ -54,10 +54,25 @@ function unpack(node) {
 
 function numbers({ bytes, dtype, shape }) {
   const aligned = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
-  const flat = new ARRAYS[dtype](aligned);
-  if (shape.length === 1) return flat;
-  const [rows, columns] = shape;
-  return Array.from({ length: rows }, (_, i) => flat.subarray(i * columns, (i + 1) * columns));
+  return nested(new ARRAYS[dtype](aligned), shape);
+}
+
+function nested(flat, [length, ...inner]) {
+  if (inner.length === 0) return flat;
+  const step = flat.length / length;
+  return Array.from({ length }, (_, i) => nested(flat.subarray(i * step, (i + 1) * step), inner));
+}
+
+// `now`, with every part that equals what it was as the very object it was: by that plotly sees what to leave alone.
+function kept(now, before) {
+  const branches = [now, before].every((one) => one !== null && typeof one === "object");
+  if (!branches || now.constructor !== before.constructor) return now;
+  const keys = Object.keys(now);
+  const parts = keys.map((key) => kept(now[key], before[key]));
+  const same = keys.length === Object.keys(before).length && keys.every((key, i) => Object.is(parts[i], before[key]));
+  if (same) return before;
+  if (ArrayBuffer.isView(now)) return now;
+  return Array.isArray(now) ? parts : Object.fromEntries(keys.map((key, i) => [key, parts[i]]));
 }
 
 function inkOf(element) {
@@ -97,9 +112,11 @@ function render({ model, el }) {
 
   let started = false;
   let rest = null;
+  let figure = null;
   let ink = inkOf(el); // asked once a theme: asking at every redraw would have the page lay itself out
   const draw = () => {
-    const { data, layout } = unpack(model.get("wire"));
+    figure = kept(unpack(model.get("wire")), figure);
+    const { data, layout } = figure;
     picture.setAttribute("aria-label", model.get("alt"));
     picture.style.height = `${layout.height ?? 360}px`;
     if (!started) return;

@@ -50,11 +50,13 @@ class PlotlyView(anywidget.AnyWidget):
         self.on_msg(self._hear)
 
     def update(self, figure: go.Figure, *, alt: str | None = None) -> None:
-        """Show another figure, or the same one changed: one message, one redraw."""
+        """Show another figure, or the same one changed: one message, one redraw; none where all is as it was."""
         spec, alt = figure.to_plotly_json(), alt or alt_text(figure)
+        wire, self.figure = self._packed(spec), figure
+        if alt == self.alt and all(wire[part] == self.wire[part] for part in ("data", "layout")):
+            return
         with self.hold_sync():
-            self.wire, self.alt = self._packed(spec), alt
-        self.figure = figure
+            self.wire, self.alt = wire, alt
         if not self._drawn:
             self.still = still(spec, alt)
 

@@ -41,7 +41,7 @@ def _long_and_numeric(items: list | tuple) -> bool:
 def _packed(values: np.ndarray) -> Any:
     if values.dtype.kind == "M":
         return np.datetime_as_string(values).tolist()
-    if values.dtype.kind not in "iuf" or values.ndim not in (1, 2):
+    if values.dtype.kind not in "iuf" or values.ndim not in (1, 2, 3):
         return values.tolist()
     dtype = "<f4" if values.dtype.kind == "f" else _integers(values)
     return {"dtype": dtype[1:], "shape": list(values.shape), "bytes": values.astype(dtype).tobytes()}
