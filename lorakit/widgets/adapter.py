@@ -114,8 +114,3 @@ class AdapterExplorer(Explorer):
             absent = drawn([], "Not in the other adapter", about, f"{name} is not in the other adapter")
             return [*figures, plots.phi_map(row.similarity, about=about) if row.similarity else absent]
         return [*figures, plots.intruders(row.intruders, about=about)] if row.intruders else figures
-
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            if view.figure is not figure:
-                view.update(figure)

@@ -67,9 +67,6 @@ class AlphaExplorer(Explorer):
             self._asked = asked
         return self._base
 
-    def redraw(self) -> None:
-        self.view.update(self.figure())
-
 
 def alphas(model: nn.Module) -> dict[str, float]:
     """The α of every adapter that has one, by the name of its layer."""

@@ -71,7 +71,3 @@ class BankExplorer(Explorer):
         inputs = self._tokenizer(texts, return_tensors="pt", truncation=True).to(next(model.parameters()).device)
         with evaluating(model):
             return model(**inputs).logits.float().softmax(-1).tolist()
-
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)

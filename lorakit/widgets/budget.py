@@ -60,9 +60,6 @@ class BudgetExplorer(Explorer):
         rows = {"full fine-tuning": full.memory, f"LoRA, r = {self.rank.value}": plan.memory}
         return memory_ledger(rows, title=said, about=about)
 
-    def redraw(self) -> None:
-        self.view.update(self.figure())
-
 
 def _menu(options, description: str, start: dict, default: str | None = None) -> W.Dropdown:
     options = list(options)

@@ -7,10 +7,11 @@ picture behind where no kernel answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ipywidgets as W
+import plotly.graph_objects as go
 
 from lorakit.widgets.still import stacked
 from lorakit.widgets.view import PlotlyView
@@ -24,7 +25,8 @@ WIDE = {"flex": "1 1 340px", "min_width": "0", "max_width": "100%"}
 class Explorer(W.VBox):
     """`controls` above `views`, wrapped where the page is narrow.
 
-    Subclasses define `redraw`; it runs whenever the value of a control changes.
+    Subclasses define `figures`, one a view, or `figure` where there is one view. They are asked whenever the value
+    of a control changes.
     """
 
     _ipython_display_ = None  # ipywidgets 7 has one that would leave the still picture out
@@ -40,6 +42,16 @@ class Explorer(W.VBox):
 
     def redraw(self) -> None:
         """Show what the controls now say."""
+        for view, figure in zip(self.views, self.figures(), strict=True):
+            if view.figure is not figure:
+                view.update(figure)
+
+    def figures(self) -> Iterable[go.Figure]:
+        """What the views show where the controls now stand, in their order."""
+        return [self.figure()]
+
+    def figure(self) -> go.Figure:
+        """What the only view shows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what to draw")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:

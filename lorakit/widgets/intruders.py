@@ -74,7 +74,3 @@ class IntruderExplorer(Explorer):
             plots.layer_map(own, null=chance, mark=name, title=title, about=about, form=".0f"),
             plots.intruders(self.found[name, factor], about=f"{about} · {name}"),
         )
-
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)

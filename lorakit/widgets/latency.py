@@ -39,7 +39,3 @@ class LatencyExplorer(Explorer):
         title = f"One forward pass, {at[0]} × {at[1]} tokens"
         bars = latency_bars(here, title=title, about=self._about)
         return bars, latency_curves(self._rows, at=at, about=self._about)
-
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)

@@ -51,7 +51,3 @@ class LayerExplorer(Explorer):
             layer_map(values, null=null, mark=name, title=self.measure.label, about=self._about, form=FORMS[field]),
             spectra({"ΔW": self.spectra[name]}, about=" · ".join(filter(None, [self._about, name]))),
         )
-
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)

@@ -39,6 +39,3 @@ class MemoryExplorer(Explorer):
         rows = self.rows.value
         about = " · ".join(filter(None, [self._about, f"{rows} row{'s' * (rows != 1)} a batch"]))
         return memory_ledger(self._measured[rows], predicted=self._predicted.get(rows), about=about)
-
-    def redraw(self) -> None:
-        self.view.update(self.figure())

@@ -67,7 +67,7 @@ class PhiExplorer(Explorer):
 
     def redraw(self) -> None:
         self._reach()
-        self.view.update(self.figure())
+        super().redraw()
 
     def _reach(self) -> None:
         """The sliders end where the table does."""

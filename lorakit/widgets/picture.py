@@ -68,9 +68,6 @@ class PictureExplorer(Explorer):
         what = f"ΔW* of rank {self.rank.value}, {self._size} × {self._size}, noise {self.noise.value:.2g}"
         return f"{what}, seed {self._seed}; dotted: noise alone"
 
-    def redraw(self) -> None:
-        self.view.update(self.figure())
-
 
 def _distance(one: torch.Tensor, truth: torch.Tensor) -> float:
     return (norm(one - truth) / norm(truth)).item()

@@ -67,10 +67,6 @@ class RankExplorer(Explorer):
         right = truncation(self.ranks, self.accuracy, at=k, interval=interval, about=self._about)
         return left, right
 
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)
-
 
 def _measured(model: nn.Module, changes: dict[str, LowRank], rank: int, evaluate: Callable) -> Any:
     # Where nothing is cut the model computes with its own ΔW, to the bit.

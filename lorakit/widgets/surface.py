@@ -79,10 +79,6 @@ class SurfaceExplorer(Explorer):
         )
         return left, surface_run(surface, rank, rate, about=f"{steps} · here s = {s:.3g}")
 
-    def redraw(self) -> None:
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)
-
 
 def _slider(name: str, options: dict[str, float], value: float) -> W.SelectionSlider:
     slider = W.SelectionSlider(options=list(options.items()), value=value, description=name, style=WHOLE)

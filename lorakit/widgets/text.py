@@ -91,8 +91,7 @@ class TextExplorer(Explorer):
 
     def redraw(self) -> None:
         self.said.value = self._html()
-        for view, figure in zip(self.views, self.figures(), strict=True):
-            view.update(figure)
+        super().redraw()
 
     def write(self) -> None:
         """Write on from the prompt in the box, at every α: seconds. What cannot be done is said in the text's place."""
