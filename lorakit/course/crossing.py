@@ -65,7 +65,7 @@ class Ledger:
 
     def unpack(self, message: bytes) -> Any:
         """The value of a message. pickle.UnpicklingError where it names what may not cross."""
-        return unpacking.Unpacker(self, message).load()
+        return unpacking.unpack(self, message)
 
     def number(self, value: Any) -> int:
         """The number under which an object is known to the other side, given when it first leaves."""

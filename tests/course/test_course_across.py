@@ -1,31 +1,15 @@
 """A check says the same of an answer that is called across: of every right one, and of every wrong one."""
 
-import socket
 import sys
-import threading
 from importlib import import_module
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-
-from lorakit.course import answering, judging
-from lorakit.course.talking import Peer
+from two_ends import two_ends
 
 sys.path.append(str(Path(__file__).parents[1] / "checks"))
+ends = pytest.fixture(two_ends)
 ASSIGNMENTS = ("derive", "train", "inside_delta_w", "intrinsic_rank", "serve", "project")
-
-
-@pytest.fixture
-def ends():
-    """A judge's end of a connection, and a dict of what the student defined."""
-    near, far = (Connection(end.detach()) for end in socket.socketpair())
-    student, defined = answering.answerer(far), {}
-    student.answers["get"] = lambda name: defined[name]
-    threading.Thread(target=student.serve, daemon=True).start()
-    judge = Peer(near, {"call": lambda *asked: judging._called_back(judge, *asked)}, guarded=True)
-    yield judge, defined
-    near.close()
 
 
 class Across:

@@ -1,31 +1,22 @@
 """Values cross between a judge and a student's process as themselves; code does not, whatever a message names."""
 
+import io
 import os
 import pickle
 import socket
-import threading
-from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from two_ends import two_ends
 
-from lorakit.course import answering, judging
-from lorakit.course.talking import Function, Lost, Peer, Thing
+from lorakit.checks import Case, Mistake, call
+from lorakit.course import judging, unpacking
+from lorakit.course.talking import Function, Lost, Thing
 from lorakit.delta import LowRank
 
-
-@pytest.fixture
-def ends():
-    """A judge's end of a connection, and a dict of what the student defined."""
-    near, far = (Connection(end.detach()) for end in socket.socketpair())
-    student, defined = answering.answerer(far), {}
-    student.answers["get"] = lambda name: defined[name]
-    threading.Thread(target=student.serve, daemon=True).start()
-    judge = Peer(near, {"call": lambda *asked: judging._called_back(judge, *asked)}, guarded=True)
-    yield judge, defined
-    near.close()
+ends = pytest.fixture(two_ends)
 
 
 def given(ends, function):
@@ -199,9 +190,104 @@ def test_a_judge_takes_no_message_that_names_code(ends, named):
         judge.ledger.unpack(pickle.dumps(named))
 
 
+class Fill:
+    """In a message: this object, filled with that."""
+
+    def __init__(self, target, state):
+        self.target, self.state = target, state
+
+
+class Forger(pickle._Pickler):
+    """A student's own pickler, which does not ask an object how it is filled."""
+
+    def save(self, value, *more, **options):
+        if not isinstance(value, Fill):
+            return super().save(value, *more, **options)
+        super().save(value.target)
+        super().save(value.state)
+        return self.write(pickle.BUILD)
+
+
+class Own:
+    """The judge's object of a number, asked back."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        return unpacking.yours, (self.number,)
+
+
+def forged(value):
+    stream = io.BytesIO()
+    Forger(stream, 5).dump(value)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("state", [{"room": 1e9}, (None, {"room": 1e9})], ids=["dict", "slots"])
+@pytest.mark.parametrize("target", [Case, Mistake, nn.functional.softmax, nn.Linear, Own(0)])
+def test_no_message_changes_a_class_or_a_function(ends, target, state):
+    judge, _ = ends
+    assert judge.ledger.number(call) == 0
+    room = Case("α", (2.0,), 1.0).room
+    with pytest.raises(pickle.UnpicklingError, match="may not be changed by a message"):
+        judge.ledger.unpack(forged(Fill(target, state)))
+    assert Case("α", (2.0,), 1.0).room == room
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"state_dict": 1}, "Linear.state_dict is a method"),
+        ({"parameters": nn.functional.relu}, "Linear.parameters is a method"),
+        ({"_parameters": 3}, "Linear._parameters is a int"),
+    ],
+)
+def test_a_module_s_methods_and_what_it_holds_are_the_judge_s(ends, state, words):
+    judge, _ = ends
+    layer = nn.Linear(2, 2)
+    number = judge.ledger.number(layer)
+    with pytest.raises(pickle.UnpicklingError, match=words):
+        judge.ledger.unpack(forged(Fill(Own(number), state)))
+    assert len([*layer.parameters()]) == 2
+
+
+def test_a_module_that_lies_about_its_weights_does_not_come_back(ends):
+    class Lying(dict):
+        def items(self):
+            return iter(())
+
+    def lie(model):
+        model.__dict__["_parameters"] = Lying(model._parameters)
+
+    with pytest.raises(pickle.UnpicklingError, match=r"Linear\._parameters is a Thing"):
+        given(ends, lie)(nn.Linear(2, 2))
+
+    def shadow(model):
+        model.named_parameters = lambda: []
+
+    with pytest.raises(pickle.UnpicklingError, match=r"Linear\.named_parameters is a method"):
+        given(ends, shadow)(nn.Linear(2, 2))
+
+
+class Made:
+    """In a message: a class, called."""
+
+    def __init__(self, kind, *args):
+        self.made = kind, args
+
+    def __reduce__(self):
+        return self.made
+
+
+def test_a_message_makes_no_module_by_its_class(ends):
+    judge, _ = ends
+    with pytest.raises(pickle.UnpicklingError, match="may not be called by a message"):
+        judge.ledger.unpack(forged(Made(nn.Linear, 2, 2)))
+
+
 def test_a_judge_takes_no_number_that_it_never_gave(ends):
     judge, _ = ends
-    from lorakit.course import unpacking
 
     class Forged:
         def __reduce__(self):
