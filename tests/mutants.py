@@ -64,6 +64,7 @@ def outcome(folder: Path, tests: str) -> str:
     chosen = [f"tests/{file}" for file in files.split()]
     chosen += ["-k", words[0].strip("'")] if words else []
     os.chdir(folder)
+    multiprocessing.current_process().daemon = False  # a test may start processes of its own
     os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     sys.path[0], sys.dont_write_bytecode = str(folder), True
     assert Path(find_spec("lorakit").origin).is_relative_to(folder)

@@ -1,12 +1,13 @@
 """In the student's process: their functions, called for a judge who is elsewhere.
 
-A grader runs `answer(address, key)` in a submission's kernel, after its cells. Nothing here decides anything: who
+A grader runs `answer(key)` in a submission's kernel, after its cells. Nothing here decides anything: who
 changes this file in memory changes what is said of their own answers, and no mark is given here. What an answer costs
 is not asked of this side either: a check that forbids a product sends factors whose product cannot be had.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -17,15 +18,23 @@ from typing import Any
 
 from lorakit.course.talking import Peer, Surroundings
 
+LISTENERS: list[socket.socket] = []
 
-def answer(address: str, key: str) -> None:
-    """Call what the judge at this address asks for, until it hangs up."""
-    with socket.socket(socket.AF_UNIX) as own:
-        own.connect(address)
-        connection = Connection(own.detach())
-    with connection:
-        connection.send_bytes(key.encode())
-        answerer(connection).serve()
+
+def listen(address: str) -> None:
+    """Where the judge will call: made before the first cell, for after it no socket can be made."""
+    LISTENERS.append(socket.socket(socket.AF_UNIX))
+    LISTENERS[-1].bind(address)
+    LISTENERS[-1].listen()
+
+
+def answer(key: str) -> None:
+    """Call what the judge who knows this key asks for, until it hangs up."""
+    while True:
+        accepted, _ = LISTENERS[-1].accept()
+        with Connection(accepted.detach()) as connection, contextlib.suppress(EOFError):
+            if connection.recv_bytes(256) == key.encode():
+                return answerer(connection).serve()
 
 
 def answerer(connection: Connection) -> Peer:

@@ -4,8 +4,11 @@ memory    RLIMIT_DATA: an allocation beyond it is a MemoryError (Linux; a watchd
           on macOS)
 files     Landlock (Linux 5.13): it writes in its own folder only, and reads neither other submissions nor solutions;
           on every system an audit hook refuses the same to Python code, and reports what was tried
-network   Landlock (Linux 6.7): no TCP connection; the audit hook: no connection but one in its own folder
-others    Landlock (Linux 6.12): no signal to a process outside
+network   a filter of system calls (`filtering`, Linux 5.5): no socket at all; Landlock (6.7): no TCP connection; the
+          audit hook: no connection but one in its own folder
+others    Landlock (6.12): no signal to a process outside, and no abstract Unix socket of one; the filter: so many
+          processes and no more
+root      a grader that runs as root keeps what files it can read, and nothing else of root
 
 A process that is ended from outside, or that ends itself, is the business of `running`.
 """
@@ -15,19 +18,22 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import struct
 import sys
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lorakit.course import answering, filtering
+
 CREATE, RULE, RESTRICT, NO_NEW_PRIVILEGES = 444, 445, 446, 38  # the system calls, alike on every processor; prctl's
 READ, LIST = 0b1101, 0b1000  # execute, read a file, list a folder; the last alone
 WRITE = {1: 0b1_1111_1111_0010, 2: 1 << 13, 3: 1 << 14}  # write, remove, make; refer (ABI 2); truncate (3)
-CONNECT_TCP, SIGNAL = 1 << 1, 1 << 1
+CONNECT_TCP, ABSTRACT_SOCKET_AND_SIGNAL = 1 << 1, 0b11
 PATH_BENEATH = 1
 DEVICES = ("/dev/null", "/dev/zero", "/dev/shm", "/dev/tty")
-LARGEST_FILE = 1 << 30
+OVERRIDE_OWNERS = 0b110  # two capabilities: a file may be somebody else's
 Paths = Iterable[str | Path]
 
 
@@ -56,7 +62,7 @@ def landlock(readable: Paths, writable: Paths, listable: Paths = ()) -> int:
     if not version:
         return 0
     write = sum(bits for since, bits in WRITE.items() if since <= version)
-    rules = _Rules(READ | write, CONNECT_TCP if version >= 4 else 0, SIGNAL if version >= 6 else 0)
+    rules = _Rules(READ | write, CONNECT_TCP if version >= 4 else 0, ABSTRACT_SOCKET_AND_SIGNAL if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
     ruleset = _checked(libc, libc.syscall(CREATE, ctypes.byref(rules), size, 0))
     for paths, allowed in ((listable, LIST), (readable, READ), (writable, READ | write)):
@@ -79,7 +85,7 @@ def _allow(libc: Any, ruleset: int, path: str, allowed: int) -> None:
 
 def _checked(libc: Any, result: int) -> int:
     if result < 0:
-        raise OSError(ctypes.get_errno(), f"Landlock: {os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), f"{os.strerror(ctypes.get_errno())}")
     return result
 
 
@@ -100,6 +106,8 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 class Bounds(NamedTuple):
     """Where a process is at home, the bytes of memory that it has, what it may not read, and the grader's number.
 
+    file   bytes of its largest file, by which it is known too: no two processes have the same, and it cannot be changed
+    judge  where its answers are asked for
     kept   where lorakit itself keeps what it has computed: refused as all else is, and no offence
     """
 
@@ -107,6 +115,8 @@ class Bounds(NamedTuple):
     memory: int
     secret: tuple[str, ...]
     grader: int
+    file: int
+    judge: str
     kept: tuple[str, ...] = ()
 
 
@@ -147,14 +157,21 @@ def _inside(path: str, folders: tuple[str, ...]) -> bool:
     return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
 
 
-def limit(memory: int) -> None:
-    """So many bytes of memory, no file above 1 GiB, no core dump; neither can be raised again."""
-    for kind, most in (
-        (resource.RLIMIT_DATA, memory),
-        (resource.RLIMIT_FSIZE, LARGEST_FILE),
-        (resource.RLIMIT_CORE, 0),
-    ):
+def limit(memory: int, file: int = resource.RLIM_INFINITY) -> None:
+    """So many bytes of memory and of a file, no core dump; without root, none can be raised again."""
+    for kind, most in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, file), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(kind, (most, most))
+
+
+def abdicate() -> None:
+    """Root without root's powers, but to read files of others: no mounts, no clock, no other user, no raised limit."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        header, kept = (
+            struct.pack("=II", 0x20080522, 0),
+            struct.pack("=6I", OVERRIDE_OWNERS, OVERRIDE_OWNERS, 0, 0, 0, 0),
+        )
+        libc = ctypes.CDLL(None, use_errno=True)
+        _checked(libc, libc.capset(header, kept))
 
 
 def open_to_all(secret: Paths) -> tuple[list[str], list[str]]:
@@ -175,8 +192,11 @@ def _around(path: str, hidden: tuple[str, ...]) -> tuple[list[str], list[str]]:
     return [p for some, _ in split for p in some], [path, *(p for _, some in split for p in some)]
 
 
-def kernel(bounds: Bounds, connection: str, environment: dict[str, str], report: Connection) -> None:
-    """Confine this process, and be the Jupyter kernel of a connection file; what is refused is told to `report`."""
+def kernel(bounds: Bounds, connection: str, environment: dict[str, str], report: Connection, line: Connection) -> None:
+    """Confine this process, and be the Jupyter kernel of a connection file; what is refused is told to `report`.
+
+    `line` is the grader's, who is asked whether another process may start.
+    """
     from ipykernel.kernelapp import IPKernelApp
 
     os.setsid()
@@ -184,9 +204,16 @@ def kernel(bounds: Bounds, connection: str, environment: dict[str, str], report:
     os.environ.update(environment)
     for stream in (0, 1, 2):
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    answering.listen(bounds.judge)
     may_read, may_list = open_to_all(bounds.secret)
-    limit(bounds.memory)
+    limit(bounds.memory, bounds.file)
+    abdicate()
     needed = filter(None, [connection, environment.get("LORAKIT_HOME")])
     landlock([*may_read, *needed], [*DEVICES, bounds.scratch], may_list)
     watch(bounds, report.fileno())
-    IPKernelApp.launch_instance(["-f", connection])
+    app = IPKernelApp.instance()
+    app.initialize(["-f", connection])
+    if filtering.available():
+        filtering.install(line)
+    line.close()
+    app.start()

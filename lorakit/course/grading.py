@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 import lorakit
+from lorakit.course import filtering
 from lorakit.course.confining import abi
 from lorakit.course.gradebook import Gradebook
 from lorakit.course.judging import Judge
@@ -34,6 +35,10 @@ SEPARATE = 6  # the Landlock that keeps files, connections and signals of every 
 WEAKER = (
     "this system has no Landlock 6 (Linux 6.12): Python code is kept out of other folders here, but another program "
     "that a submission starts is not; grade in a container that holds nothing else"
+)
+UNFILTERED = (
+    "this system filters no system calls for us (Linux 5.5 on x86-64 or ARM): a submission can start as many processes "
+    "as the machine bears, and its programs can connect; grade in a container without a network and with --pids-limit"
 )
 
 
@@ -74,6 +79,8 @@ class Run:
         self.base, self.fresh = fingerprint(source, settings.limits), 0
         if abi() < SEPARATE:
             tqdm.write(WEAKER)
+        if not filtering.available():
+            tqdm.write(UNFILTERED)
 
     def refer(self) -> None:
         """RuntimeError unless the reference solution has full marks, and there is nothing to say of it."""

@@ -4,13 +4,12 @@
     passed or why not  ◀──       ◀──────  2.0  ──────
 
 What a submission did to lorakit, to torch or to its own checks is done in its own process; here they are as installed.
-A line of JSON in: {"code": …, "names": […], "address": …, "key": …}; two out: {"listening": true}, and the `Verdict`.
+A line of JSON in: {"code": …, "names": […], "address": …, "key": …}; two out: {"calling": true}, and the `Verdict`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import io
 import json
 import os
@@ -29,7 +28,7 @@ from lorakit.course.confining import limit
 from lorakit.course.running import Outcome, Process
 from lorakit.course.talking import Lost, Peer
 
-ANSWER = "__import__('lorakit.course.answering', fromlist=['answer']).answer({address!r}, {key!r})"
+ANSWER = "__import__('lorakit.course.answering', fromlist=['answer']).answer({key!r})"
 PATIENCE = 60.0  # seconds for a judge to start, or to think after the last call
 MEMORY = 12 << 30  # bytes that the judge may take: what an answer sends is unpacked there
 
@@ -70,18 +69,6 @@ def _called_back(peer: Peer, number: int, args: tuple, kwargs: dict, around: tup
     return peer.ledger.sent[number](*args, **kwargs), (list(args), kwargs), around[0]
 
 
-def admitted(listener: socket.socket, key: str) -> Connection:
-    """The connection of who knows the key, before the listener's patience ends."""
-    while True:
-        accepted, _ = listener.accept()
-        accepted.settimeout(None)
-        connection = Connection(accepted.detach())
-        with contextlib.suppress(EOFError, OSError):
-            if hmac.compare_digest(connection.recv_bytes(256), key.encode()):
-                return connection
-        connection.close()
-
-
 def main() -> None:
     """Answer until standard input ends."""
     limit(MEMORY)
@@ -89,16 +76,18 @@ def main() -> None:
     sys.stdout = sys.stderr
     for line in sys.stdin:
         asked = json.loads(line)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(asked["address"])
-            listener.listen()
-            listener.settimeout(asked["seconds"])
-            print(json.dumps({"listening": True}), file=answers, flush=True)
+        with socket.socket(socket.AF_UNIX) as own:
             try:
-                with admitted(listener, asked["key"]) as connection:
-                    verdict = judge(asked["code"], asked["names"], connection)
-            except TimeoutError:
-                verdict = Verdict(False, "the process that runs the answer never came", kind="Lost")
+                own.connect(asked["address"])
+                connection = Connection(own.detach())
+                connection.send_bytes(asked["key"].encode())
+            except OSError:
+                connection = None
+        print(json.dumps({"calling": connection is not None}), file=answers, flush=True)
+        verdict = Verdict(False, "the process that runs the answer is gone", kind="Lost")
+        if connection is not None:
+            with connection:
+                verdict = judge(asked["code"], asked["names"], connection)
         print(json.dumps(asdict(verdict)), file=answers, flush=True)
 
 
@@ -118,12 +107,11 @@ class Judge:
 
     def check(self, code: str, names: Sequence[str], process: Process) -> tuple[Verdict, Outcome]:
         """What the check says, and what it cost the submission's process."""
-        address, key = str(process.scratch / "tmp" / os.urandom(8).hex()), os.urandom(16).hex()
-        limits = process.limits
-        asked = {"code": code, "names": [*names], "address": address, "key": key, "seconds": limits.seconds}
+        key = os.urandom(16).hex()
+        asked = {"code": code, "names": [*names], "address": process.judge, "key": key}
         if self._ask(asked) is None:
             return Verdict(False, "the check could not be started", kind="Judge"), Outcome("ok")
-        outcome = process.run(ANSWER.format(address=address, key=key))
+        outcome = process.run(ANSWER.format(key=key))
         said = self._hear(PATIENCE)
         if said is None:
             self.close()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lorakit.course.filtering import MOST
 from lorakit.course.judging import Judge, Verdict
 from lorakit.course.running import Limits, Outcome, Process
 from lorakit.course.source import Cell, Source
@@ -24,6 +25,7 @@ PROBE = "print(__import__('lorakit.course.answering', fromlist=['changed']).chan
 WHY = {
     "slow": "it did not end within {seconds:g} seconds",
     "large": "it took more than {memory:.1f} GB of memory",
+    "many": f"it started more than {MOST} processes",
     "died": "it ended the process it ran in",
     "lost": "it ended the check: exit()?",
 }

@@ -1,6 +1,6 @@
 """One submission's own process: a Jupyter kernel, confined, that is watched from outside while each cell runs.
 
-    run(code, seconds)  →  ok · error · slow: interrupted, killed if it goes on · large: killed · died
+    run(code, seconds)  →  ok · error · slow: interrupted, killed if it goes on · large, many: killed · died
 
 What it prints is kept, up to a limit, for the student to read. No mark depends on what it says.
 """
@@ -26,10 +26,11 @@ import psutil
 from jupyter_client.blocking import BlockingKernelClient
 
 from lorakit.assets.store import cache
+from lorakit.course import sweeping
 from lorakit.course.confining import Bounds, kernel
+from lorakit.course.filtering import Census
 from lorakit.course.showing import Shown
 
-MARK = "LORAKIT_SUBMISSION"  # in the environment of a submission's process, and of what it starts
 FRESH = get_context("forkserver" if sys.platform == "linux" else "spawn")
 if sys.platform == "linux":  # a process that has imported torch and nothing of any submission forks each of theirs
     FRESH.set_forkserver_preload(["lorakit.course.confining", "lorakit.course.answering", "ipykernel.kernelapp"])
@@ -48,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended: "ok", "error", "slow", "large" or "died"; what it printed, and the seconds that it took."""
+    """How a cell ended: "ok", "error", "slow", "large", "many", "died"; what it printed, and the seconds it took."""
 
     status: str
     outputs: list[dict[str, Any]] = field(default_factory=list)
@@ -74,14 +75,19 @@ class Process:
         connection = self.folder / "connection.json"
         connection.write_text(json.dumps(self._connection()))
         kept = (str(cache() / "svd"),)  # of weights that a check has met
-        bounds = Bounds(str(self.scratch), limits.memory, tuple(map(str, secret)), os.getpid(), kept)
-        self._report, report = FRESH.Pipe(duplex=False)
-        started = (bounds, str(connection), self._environment(), report)
+        self.shared = sweeping.names()
+        self.largest_file = (1 << 30) - int.from_bytes(os.urandom(3))
+        self.judge = str(self.folder / "judge")
+        own = (str(self.scratch), limits.memory, tuple(map(str, secret)), os.getpid(), self.largest_file, self.judge)
+        (self._report, report), (self._line, line) = FRESH.Pipe(duplex=False), FRESH.Pipe()
+        started = (Bounds(*own, kept), str(connection), self._environment(), report, line)
         self.process = FRESH.Process(  # type: ignore[attr-defined]
             target=kernel, args=started, daemon=True
         )
         self.process.start()
         report.close()
+        line.close()
+        self.census = Census(self._line)
         self.client = BlockingKernelClient(connection_file=str(connection))
         self.client.load_connection_file()
         self.client.start_channels()
@@ -100,7 +106,7 @@ class Process:
         }
         own |= {"LORAKIT_HOME": cache(), "MPLBACKEND": "agg", "HF_HUB_OFFLINE": 1, "PYTHONDONTWRITEBYTECODE": 1}
         own |= {"TORCHINDUCTOR_CACHE_DIR": self.scratch / "tmp" / "inductor"}
-        own |= {"JPY_PARENT_PID": os.getpid(), MARK: self.folder.name}
+        own |= {"JPY_PARENT_PID": os.getpid(), sweeping.MARK: self.folder.name}
         return {name: str(value) for name, value in own.items()}
 
     def run(self, code: str, seconds: float | None = None) -> Outcome:
@@ -115,6 +121,8 @@ class Process:
                 ended = "died"
             elif self._memory() > self.limits.memory:
                 ended = "large"
+            elif self.census.crowded:
+                ended = "many"
             elif now > deadline + GRACE:
                 ended = "slow"
             elif now > deadline and not interrupted:
@@ -189,16 +197,11 @@ class Process:
             os.kill(self.process.pid, number)
 
     def kill(self) -> None:
-        """End it, and whatever it started."""
-        for child in self._children():
-            with contextlib.suppress(psutil.Error):
-                child.kill()
+        """End it, and whatever it started: from here on nothing more can be."""
+        self.census.over = True
         self._signal(signal.SIGKILL)
         self.process.join()
-        for stray in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                if stray.environ().get(MARK) == self.folder.name:
-                    stray.kill()
+        sweeping.end(self.folder.name, self.largest_file)
 
     def _children(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
@@ -210,4 +213,6 @@ class Process:
         self.kill()
         self.client.stop_channels()
         self._report.close()
+        self._line.close()
+        sweeping.sweep(self.shared)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -120,10 +120,9 @@ def test_what_is_secret_is_refused_to_python_on_any_system(process):
     assert "not while it is graded: reading" in shown.outputs[0]["evalue"]
     assert process.run(f"import os; os.kill({os.getpid()}, 9)").outputs[0]["ename"] == "PermissionError"
     assert process.attempts()[-1] == "a signal to the grader"
-    for family, address in ((1, "/tmp/none.sock"), (2, ("127.0.0.1", 80))):
-        shown = process.run(f"import socket; socket.socket({family}).connect({address!r})")
-        assert shown.outputs[0]["ename"] == "PermissionError"
-        assert process.attempts()[-1] == f"a connection to {address}"
+    shown = process.run("import socket; socket.socketpair()[0].connect('/tmp/none.sock')")
+    assert shown.outputs[0]["ename"] == "PermissionError"
+    assert process.attempts()[-1] == "a connection to /tmp/none.sock"
 
 
 def test_memory_has_a_limit_for_the_process_and_for_what_it_starts(process):
