@@ -123,11 +123,11 @@ class Run:
     def _marked(self, one: Submission, record: Record) -> Record:
         merged = merge(self.source, one.cells)
         marking = self._mark(merged.cells)
-        self.book.record(one.student, merged.cells, marking)
+        kept = self.book.record(one.student, merged.cells, marking)
         return replace(
             record,
             marks=marking.marks,
-            remarks=(*one.remarks, *merged.remarks, *marking.remarks),
+            remarks=(*one.remarks, *merged.remarks, *marking.remarks, *kept),
             answers={c.exercise: c.text for c in merged.cells if c.kind in ("answer", "manual")},
             printed=_printed(merged.cells, marking),
         )

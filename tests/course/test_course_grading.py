@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -118,6 +119,15 @@ def test_a_second_run_grades_what_changed_and_takes_marks_given_by_hand(room):
     rows = table(room)
     assert [float(rows[name]["points"]) for name in ("zoe", "fay", "ada")] == [7, 7, 9.5]
     assert [rows[name]["to mark by hand"] for name in ("fay", "ada")] == ["why", ""]
+    other = notebook("def scale(alpha, rank):\n    return alpha * (1 / rank)")
+    (room.submissions / "ada" / "0_small.ipynb").write_text(json.dumps(other))
+    third = grade(room)
+    assert "1 graded now" in third.stdout, third.stdout + third.stderr
+    assert "Warning" not in room.run.stderr + again.stderr + third.stderr
+    assert float(table(room)["ada"]["points"]) == 9.5
+    said = "the text 'why' is what it was when it was marked: its points stay, 2.5"
+    assert table(room)["ada"]["remarks"] == said
+    assert html.escape(said) in (room.grades / "0_small" / "feedback" / "ada.html").read_text()
 
 
 def test_nothing_is_graded_unless_the_reference_has_full_marks(tmp_path):

@@ -19,6 +19,8 @@ from classroom import (
     without_checks,
 )
 
+from lorakit.course.gradebook import executed
+from lorakit.course.marking import Marking
 from lorakit.course.submissions import collect, merge, name, which
 
 SOURCES = [SMALL, OTHER]
@@ -220,3 +222,13 @@ def test_a_submission_that_ended_the_grader_twice_is_left_out(tmp_path):
         trying = Trying(tmp_path, "ada", "key")
         assert trying.__enter__() == tries  # and the grader ended
     assert Trying(tmp_path, "ada", "another").__enter__() == 1
+
+
+def test_a_text_has_no_tag_and_no_link_where_a_lecturer_reads_it():
+    filled = extra("<!-- more -->", cell_type="markdown")
+    cell(filled, "why")["source"] = "a < b, <b onclick='x'> and [here](javascript:x), [there][1]\n\n[1]: x"
+    shown = executed(SMALL, merge(SMALL, filled["cells"]).cells, Marking(()))["cells"]
+    texts = {one["id"]: one["source"] for one in shown}
+    assert texts["why"] == "a < b, < b onclick='x'> and [here] (javascript:x), [there] [1]\n\n[1] : x"
+    assert texts["setup-extra-0"] == "< !-- more -->"
+    assert texts["scale"] == SCALE
