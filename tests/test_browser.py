@@ -39,7 +39,8 @@ SMALL = [
     """,
     """
     names = [f"layer.{n}.query" for n in range(8)]
-    framed = lambda k: plots.layer_map(dict.fromkeys(names, 1.0), mark=names[k])
+    long = "Longer than a narrow page is wide, so that it has to go on in the next line: layer "
+    framed = lambda k: plots.layer_map(dict.fromkeys(names, 1.0), mark=names[k], title=f"{long}{k}", about=long * 2)
     cells, place = PlotlyView(framed(0)), W.IntSlider(0, 0, 7, description="layer")
     place.observe(lambda change: cells.update(framed(change.new)), "value")
     W.VBox([place, cells])
@@ -65,7 +66,8 @@ def write(cells, path):
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
-    write(SMALL, folder / "small.ipynb")
+    for name in ("small.ipynb", "saved.ipynb"):  # the second meets a kernel that has run nothing yet
+        write(SMALL, folder / name)
     write(BROKEN[:1], folder / "broken.ipynb")
     write(BROKEN[1:], folder / "warns.ipynb")
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("figures", ".*"))
@@ -107,6 +109,17 @@ def test_where_only_a_frame_moves_the_cells_are_left_alone(lab):
         assert notebook.page.evaluate("() => window.cellsDrawn[0] > 0")
 
 
+@pytest.mark.parametrize("width", [1200, 800])
+def test_a_title_is_never_cut(lab, width):
+    with lab.open("small.ipynb", width=width) as notebook:
+        notebook.run_all()
+        notebook.press(notebook.sliders()[2])
+        right, titles = notebook.page.evaluate(TITLES)
+        assert max(titles) <= right
+        lines = notebook.page.locator(".lorakit-view >> nth=2 >> .gtitle .line").count()
+        assert (lines > 1) == (width == 800)
+
+
 def test_a_picture_moves_while_its_kernel_is_busy(lab):
     """Its answer with plotly.js would come after the last cell: until then the still pictures move."""
     with lab.open("small.ipynb") as notebook:
@@ -134,12 +147,12 @@ def test_a_picture_follows_the_theme(lab):
 
 
 def test_a_saved_notebook_keeps_its_pictures_and_not_plotly(lab):
-    with lab.open("small.ipynb") as notebook:
+    with lab.open("saved.ipynb") as notebook:
         notebook.run_all()
         notebook.save()
         notebook.shut_down()
-    assert (lab.folder / "small.ipynb").stat().st_size < 1_000_000
-    with lab.open("small.ipynb") as notebook:  # another kernel, which knows nothing of these widgets
+    assert (lab.folder / "saved.ipynb").stat().st_size < 1_000_000
+    with lab.open("saved.ipynb") as notebook:  # another kernel, which knows nothing of these widgets
         stills = notebook.page.locator(".lorakit-view > svg[aria-label]")
         stills.nth(3).wait_for()
         notebook.page.wait_for_timeout(3000)
@@ -155,6 +168,11 @@ COUNT = """() => {
         new MutationObserver(changes => { window.cellsDrawn[i] += changes.length; }).observe(layer, options);
     });
     return layers.length;
+}"""
+TITLES = """() => {
+    const view = document.querySelectorAll('.lorakit-view')[2];
+    const titles = [...view.querySelectorAll('.gtitle, .gtitle-subtitle')];
+    return [view.getBoundingClientRect().right, titles.map(title => title.getBoundingClientRect().right)];
 }"""
 INK = "() => getComputedStyle(document.querySelector('.lorakit-view .gtitle')).fill"
 

@@ -92,8 +92,9 @@ def test_phi_stands_beside_its_null_in_the_same_colours():
 
 def test_the_mark_frames_its_cell_in_both_panels():
     frames = plots.phi_map(PHI, mark=(2, 5)).layout.shapes
-    assert [(one.x0, one.x1, one.y0, one.y1) for one in frames] == [(4.5, 5.5, 1.5, 2.5)] * 2
-    assert [(one.xref, one.yref) for one in frames] == [("x", "y"), ("x2", "y2")]
+    assert {(one.x0, one.x1, one.y0, one.y1) for one in frames} == {(4.5, 5.5, 1.5, 2.5)}
+    assert [(one.xref, one.yref) for one in frames] == [("x", "y")] * 2 + [("x2", "y2")] * 2
+    assert frames[0].line.width > frames[1].line.width, "light within dark: seen on any cell, on any page"
     assert f"φ(2, 5) = {PHI.phi[1, 4]:.2f}" in plots.alt_text(plots.phi_map(PHI, mark=(2, 5)))
 
 
@@ -149,7 +150,7 @@ def test_labels_are_brief_and_never_the_same():
 def test_layers_come_in_the_order_of_their_numbers():
     values = {"h.10.q": 3.0, "h.2.q": 2.0, "h.0.q": 1.0, "h.2.v": 5.0, "head": 7.0}
     figure = plots.layer_map(values, mark="h.2.v")
-    (cells,), (frame,) = figure.data, figure.layout.shapes
+    (cells,), (frame, _) = figure.data, figure.layout.shapes
     assert list(cells.x) == ["0", "2", "10", "–"]
     assert list(cells.y) == ["q", "v", "head"]
     np.testing.assert_array_equal(cells.z, [[1, 2, 3, np.nan], [np.nan, 5, np.nan, np.nan], [*[np.nan] * 3, 7]])

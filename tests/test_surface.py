@@ -147,7 +147,7 @@ def test_a_change_of_ones_own_is_planted():
 
 def test_the_map_shows_what_is_missing(surface):
     figure = plots.loss_surface(surface, mark=(3, 0.05), about="toy")
-    (cells,), (frame,) = figure.data, figure.layout.shapes
+    (cells,), (frame, _) = figure.data, figure.layout.shapes
     np.testing.assert_allclose(10 ** np.asarray(cells.z), np.clip(surface.missing, 1e-3, 1), rtol=1e-6)
     at = list(cells.x).index("0.05"), list(cells.y).index("3")
     assert (frame.x0 + 0.5, frame.y0 + 0.5) == at
@@ -222,7 +222,7 @@ def test_alpha_trains_and_the_others_only_choose(monkeypatch):
     first = explorer.surface
     explorer.rank.value, explorer.rate.value = 6, 0.2
     assert explorer.surface is first
-    (frame,) = explorer.views[0].figure.layout.shapes
+    frame, _ = explorer.views[0].figure.layout.shapes
     assert (frame.x1 - 0.5, frame.y1 - 0.5) == (RATES.index(0.2), RANKS.index(6))
     np.testing.assert_allclose(explorer.views[1].figure.data[0].y, first.loss[:, 2, 2])
     explorer.alpha.value = 16.0

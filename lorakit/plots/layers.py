@@ -80,7 +80,7 @@ def layer_map(
     if mark:
         layer, kind = places(values)[mark]
         at = layers.index(layer), kinds.index(kind)
-        layout["shapes"] = [frame(*at, panels.axes(n)) for n in range(len(cells))]
+        layout["shapes"] = [rim for n in range(len(cells)) for rim in frame(*at, panels.axes(n))]
     layout["coloraxis"] = {"colorscale": SEQUENTIAL, "colorbar": bar, "showscale": not _printed(layers)}
     top = HEADLINES_TOP if null else LONE_TOP
     layout |= {"margin": {"t": top, "b": BELOW}, "height": inside + top + BELOW}

@@ -10,7 +10,7 @@ from lorakit.plots.style import INK
 
 HEADLINES_TOP = 100  # top margin, in pixels, that leaves a line for the panels' names below the subtitle
 BOTH_TOP = 128  # and one for the legend above that
-WHITE = "#ffffff"
+RIMS = ("#14233c", 5), ("#ffffff", 2)  # colour and width: dark around light, so that one of them shows on any cell
 
 
 class Panels:
@@ -40,14 +40,14 @@ class Panels:
         return {key: value for panel in panels for key, value in panel.items()} | {"annotations": headlines}
 
 
-def frame(column: float, row: float, axes: Mapping[str, str] | None = None) -> dict[str, Any]:
+def frame(column: float, row: float, axes: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """A frame around one cell of a map, by its place on both axes: on an axis of words, its number from 0.
 
-    It is a shape of the layout, not a trace: where nothing but the frame moves, a page draws nothing but the frame.
+    It is made of shapes of the layout, not of traces: where only the frame moves, a page draws only the frame.
     """
     corners = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
     where = {f"{name[0]}ref": axis for name, axis in (axes or {"xaxis": "x", "yaxis": "y"}).items()}
-    return {"type": "rect", **corners, **where, "line": {"color": WHITE, "width": 3}}
+    return [{"type": "rect", **corners, **where, "line": {"color": rim, "width": width}} for rim, width in RIMS]
 
 
 def legend_above(height: int) -> dict[str, Any]:

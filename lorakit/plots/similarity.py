@@ -46,7 +46,7 @@ def phi_maps(
     traces = [_cells(z, one, panels.axes(n), columns <= 2) for n, (_, z, one) in enumerate(shown) if z.size]
     axes = [panels.at(n, name, *_counts(z)) for n, (name, z, _) in enumerate(shown)]
     scale = {"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": {"thickness": 12, "outlinewidth": 0}}
-    frames = [frame(mark[1], mark[0], panels.axes(n)) for n in range(len(shown))] if mark else []
+    frames = [rim for n in range(len(shown)) for rim in frame(mark[1], mark[0], panels.axes(n))] if mark else []
     layout = panels.layout(*axes) | {"coloraxis": scale, "showlegend": False, "shapes": frames}
     margin, height = {"t": HEADLINES_TOP, "b": BELOW}, inside + HEADLINES_TOP + BELOW
     return drawn(traces, title, about, _words(tables, mark), **layout, margin=margin, height=height)

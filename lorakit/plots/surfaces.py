@@ -72,7 +72,6 @@ def loss_surface(
         "type": "category",
         "title": {"text": "learning rate"},
         "showgrid": False,
-        "tickangle": 0,
         "tickvals": rates[::2],
     }
     y = {"type": "category", "title": {"text": "rank r"}, "showgrid": False}
@@ -80,7 +79,7 @@ def loss_surface(
     frames = []
     if mark:
         row, column = _cell(surface, mark)
-        frames.append(frame(column, row))
+        frames = frame(column, row)
     return drawn([cells], title, about, alt, xaxis=x, yaxis=y, height=380, showlegend=False, shapes=frames)
 
 

@@ -92,6 +92,48 @@ function themed(layout, ink) {
   };
 }
 
+// ---- titles as wide as the page ---------------------------------------------------------------------------------
+// plotly cuts a title that is longer than its figure. Here it goes on in the next line, and the figure grows by that.
+
+const pen = document.createElement("canvas").getContext("2d");
+const LINE = 1.3; // of the size of a font
+const NARROWEST = 80; // pixels in which words still make a line
+
+function wrapped(text, font, room) {
+  pen.font = font;
+  const width = (words) => pen.measureText(words.replace(/<[^>]*>/g, "")).width;
+  const lines = [];
+  for (const word of text.split(/(?<!=) (?!=|[^<]*>)/)) {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : "";
+    if (longer && width(longer) <= room) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+function fitted(layout, room) {
+  const look = layout.template?.layout ?? {};
+  const { title } = layout;
+  const given = { height: look.height, ...layout };
+  const margin = { ...look.margin, ...layout.margin };
+  if (!title?.text || !given.height || !margin.t || room < NARROWEST) return layout;
+  let more = 0;
+  const wrap = (text, size) => {
+    const lines = wrapped(text, `${size}px ${layout.font.family}`, room);
+    more += (lines.length - 1) * size * LINE;
+    return lines.join("<br>");
+  };
+  const text = wrap(title.text, look.title?.font?.size ?? 17);
+  const under = title.subtitle?.text && wrap(title.subtitle.text, look.title?.subtitle?.font?.size ?? 12);
+  if (!more) return layout;
+  const height = given.height + more;
+  const grown = { ...layout, height, margin: { ...layout.margin, t: margin.t + more } };
+  grown.title = { ...title, text, ...(under && { subtitle: { ...title.subtitle, text: under } }) };
+  const { legend } = layout;
+  if (legend?.yref === "container") grown.legend = { ...legend, y: (legend.y * given.height) / height };
+  return grown;
+}
+
 const CONFIG = {
   displaylogo: false,
   toImageButtonOptions: { format: "svg" },
@@ -113,16 +155,25 @@ function render({ model, el }) {
   let started = false;
   let rest = null;
   let figure = null;
+  let width = 0;
   let ink = inkOf(el); // asked once a theme: asking at every redraw would have the page lay itself out
   const draw = () => {
     figure = kept(unpack(model.get("wire")), figure);
-    const { data, layout } = figure;
     picture.setAttribute("aria-label", model.get("alt"));
-    picture.style.height = `${layout.height ?? 360}px`;
+    width = el.clientWidth;
+    const coloured = themed(figure.layout, ink);
+    const shown = fitted(coloured, room());
+    show(shown);
     if (!started) return;
-    page.Plotly.react(picture, data, themed(layout, ink), CONFIG);
+    const better = fitted(coloured, room()); // plotly has made room for labels on the left, if they need it
+    if (better.height !== shown.height) show(better);
     clearTimeout(rest);
     rest = setTimeout(() => model.send({ rests: true }), 500); // the kernel renews the still now, not in between
+  };
+  const room = () => width - (picture._fullLayout?._size.l ?? 56) - 8;
+  const show = (layout) => {
+    picture.style.height = `${layout.height ?? 360}px`;
+    if (started) page.Plotly.react(picture, figure.data, layout, CONFIG);
   };
   const drawStill = () => {
     if (!started) picture.innerHTML = model.get("still");
@@ -140,7 +191,7 @@ function render({ model, el }) {
   };
   const view = { model, start };
 
-  const resized = new ResizeObserver(() => started && el.clientWidth && page.Plotly.Plots.resize(picture));
+  const resized = new ResizeObserver(() => started && el.clientWidth && el.clientWidth !== width && draw());
   const recoloured = new MutationObserver(() => requestAnimationFrame(recolour));
   model.on("change:wire", draw);
   model.on("change:still", drawStill);
