@@ -277,8 +277,8 @@ def test_switched_is_merged_to_the_bit(make, numbers, dtype):
     assert identical({name.replace(".base.", "."): t for name, t in bits(bank.model).items()}, frozen)
 
 
-@pytest.mark.parametrize(("dtype", "times"), [(torch.bfloat16, 10_000), (torch.float16, 500), (torch.float32, 500)])
-def test_ten_thousand_switches_leave_every_bit(dtype, times):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_ten_thousand_switches_leave_every_bit(dtype):
     base = nn.Sequential(nn.Linear(8, 8)).to(dtype)
     bank, frozen = Bank(base), bits(base)
     weights = list(base.parameters())
@@ -289,7 +289,7 @@ def test_ten_thousand_switches_leave_every_bit(dtype, times):
         bank.add(str(rank), deltas(model))
     bank.switch("1")
     first = bits(base)
-    for number in range(times):
+    for number in range(10_000):
         bank.switch(str(1 + number % 3))
     bank.switch("1")
     assert identical(bits(base), first)
