@@ -4,10 +4,12 @@ import math
 from statistics import mean, median
 
 import numpy as np
+import pytest
 import torch
 from answers import Answered, checks_of
 
 from lorakit.analysis import similarity
+from lorakit.checks import CheckFailed
 from lorakit.checks import inside_delta_w as inside
 from lorakit.delta import LowRank, dense, svd, truncate
 
@@ -208,7 +210,7 @@ def medians(a, b):
 
 def medians_by_hand(a, b):
     def first(kind):
-        cosines = [svd(a[n]).Vh[0].double() @ svd(b[n]).Vh[0].double() for n in sorted(a) if kind in n]
+        cosines = [svd(a[n]).Vh[0].double() @ svd(b[n]).Vh[0].double() for n in sorted(a) if n.endswith("." + kind)]
         return median(float(c) ** 2 for c in cosines)
 
     return {"value": first("value"), "query": first("query")}
@@ -231,6 +233,16 @@ def medians_with(centre=median, at=0, **options):
         return {kind: centre(values(kind)) for kind in ("query", "value")}
 
     return wrong
+
+
+def medians_anywhere(a, b):
+    first = {name: similarity(a[name], b[name]).phi[0, 0] for name in a}
+    return {kind: median(first[name] for name in a if kind in name) for kind in ("query", "value")}
+
+
+def medians_or_else(a, b):
+    query = [similarity(a[n], b[n]).phi[0, 0] for n in a if "query" in n]
+    return {"query": median(query), "value": median(similarity(a[n], b[n]).phi[0, 0] for n in a if "query" not in n)}
 
 
 def by_place(a, b):
@@ -350,9 +362,17 @@ WRONG = {
         ),
         (lambda a, b: dict(zip(("value", "query"), medians(a, b).values())), "swapped"),
         (medians_with(lambda values: values[0]), "only the first layer"),
+        (medians_anywhere, "may stand elsewhere"),
     ],
 }
 
 
 class TestInsideDeltaW(Answered):
     CHECKS, RIGHT, WRONG = CHECKS, RIGHT, WRONG
+
+
+def test_what_is_no_query_is_no_value_yet():
+    for seed in range(8):
+        for wrong in (medians_anywhere, medians_or_else):
+            with pytest.raises(CheckFailed, match=r"query_pooler\.value: the last part says"):
+                inside.check_medians(wrong, seed=seed)

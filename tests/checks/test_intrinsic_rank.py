@@ -2,6 +2,7 @@
 
 import bisect
 import math
+import random
 from functools import partial
 
 import numpy as np
@@ -86,6 +87,11 @@ def chance_by_numpy(measure, out, inputs, rank, draws, seed):
     deltas = rng.standard_normal((draws, out, rank)) @ rng.standard_normal((draws, rank, inputs))
     values = [measure(delta) for delta in deltas]
     return np.mean(values), np.std(values)
+
+
+def chance_in_a_fork(measure, out, inputs, rank, draws, seed):
+    with torch.random.fork_rng(devices=[]):
+        return chance_by_global_seed(measure, out, inputs, rank, draws, seed)
 
 
 def chance_by_global_seed(measure, out, inputs, rank, draws, seed):
@@ -209,7 +215,7 @@ RIGHT = {
     "stable": [stable_by_svd, stable_by_norms, stable_by_gram],
     "effective": [effective_by_svd, effective_by_loop, effective_by_entr],
     "energy": [energy_by_cumsum, energy_by_loop, energy_by_search],
-    "chance": [chance_by_loop, chance_by_numpy, chance_by_global_seed],
+    "chance": [chance_by_loop, chance_by_numpy, chance_in_a_fork],
     "subspace": [subspace_by_split, subspace_by_offset, subspace_flat],
     "descend": [descend_by_autograd, descend_by_optimiser, descend_by_hand],
     "d90": [d90_by_bisect, d90_by_halving, d90_by_recursion],
@@ -252,6 +258,23 @@ def unseeded(measure, out, inputs, rank, draws, seed):
     g.seed()
     values = [measure(gaussian(out, inputs, rank, g)) for _ in range(draws)]
     return np.mean(values), np.std(values)
+
+
+def chance_by_numpys_global_seed(measure, out, inputs, rank, draws, seed):
+    random = np.random  # the old interface, which is what is wrong here
+    random.seed(seed)
+    values = [measure(random.randn(out, rank) @ random.randn(rank, inputs)) for _ in range(draws)]
+    return np.mean(values), np.std(values)
+
+
+def chance_by_the_standard_library(measure, out, inputs, rank, draws, seed):
+    random.seed(seed)
+
+    def normal(*shape):
+        return torch.tensor([random.gauss(0, 1) for _ in range(math.prod(shape))]).view(shape)
+
+    values = torch.tensor([measure(normal(out, rank) @ normal(rank, inputs)) for _ in range(draws)]).double()
+    return values.mean(), values.std()
 
 
 def in_place(start, P, z):
@@ -303,6 +326,14 @@ def gain(null, full):
 
 def rung(step):
     return lambda ladder, place: ladder[min(max(place + step, 0), len(ladder) - 1)]
+
+
+def d90_above(score, ladder, full):
+    target, low, high = gain(score(0), full), -1, len(ladder)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if score(ladder[middle]) > target else (middle, high)
+    return ladder[high] if high < len(ladder) else math.inf
 
 
 def ascending(delta, share):
@@ -366,6 +397,7 @@ WRONG = {
         (lambda d, q: math.ceil(q * 24), "share of the directions"),
         (lambda d, q: int(((sv(d) ** 2).cumsum(0).sqrt() / d.norm() < q).sum()) + 1, "share of ‖ΔW‖,"),
         (ascending, "smallest"),
+        (lambda d, q: int((sv(d).square().cumsum(0) / d.square().sum() <= q).sum()) + 1, "at least means ≥"),
     ],
     "chance": [
         (chance(lambda o, i, r, g: torch.randn(o, i, generator=g)), "like is to be compared"),
@@ -379,6 +411,9 @@ WRONG = {
         (chance(gaussian, read=lambda v: (v.std(), v.mean())), "mean comes first"),
         (chance(gaussian, draws=lambda n: 10), "called 10 times"),
         (chance(orthonormal), "not Gaussian"),
+        (chance_by_global_seed, r"^torch\.manual_seed sets the generator that the whole"),
+        (chance_by_numpys_global_seed, r"^np\.random\.seed sets"),
+        (chance_by_the_standard_library, r"^random\.seed sets"),
     ],
     "subspace": [
         (lambda *args: [m.view_as(t) for t, m in moves(*args)], "θ₀ is missing"),
@@ -412,6 +447,7 @@ WRONG = {
         (with_target(gain, rung(1)), "one rung too high"),
         (with_target(gain, rung(0)), "that is ∞"),
         (between, "stands in the ladder"),
+        (d90_above, "≥, not >"),
     ],
     "disagree": [
         (lambda out, inputs: torch.eye(out, inputs), "does not stand out"),

@@ -163,7 +163,8 @@ def ledger_by_sets(tensors, layers, rank):
     found += [("unknown", key) for key in tensors.keys() - wanted.keys()]
     both = wanted.keys() & tensors.keys()
     found += [("shape", key) for key in both if tuple(tensors[key].shape) != wanted[key]]
-    return found + [("not finite", key) for key in both if not tensors[key].isfinite().all()]
+    fit = [key for key in both if tuple(tensors[key].shape) == wanted[key]]
+    return found + [("not finite", key) for key in fit if not tensors[key].isfinite().all()]
 
 
 def ledger_by_loop(tensors, layers, rank):
@@ -366,6 +367,17 @@ def ledger_nan_only(tensors, layers, rank):
     return found + [("not finite", key) for key, tensor in tensors.items() if tensor.isnan().any()]
 
 
+def ledger_not_finite_anywhere(tensors, layers, rank):
+    found = without("not finite")(tensors, layers, rank)
+    return found + [("not finite", key) for key, tensor in tensors.items() if not tensor.isfinite().all()]
+
+
+def ledger_finite_first(tensors, layers, rank):
+    spoilt = [("not finite", key) for key, tensor in tensors.items() if not tensor.isfinite().all()]
+    keys = {key for _, key in spoilt}
+    return spoilt + [(what, key) for what, key in ledger_by_sets(tensors, layers, rank) if key not in keys]
+
+
 def ledger_raising(tensors, layers, rank):
     for what, key in ledger_by_sets(tensors, layers, rank):
         raise ValueError(f"{what}: {key}")
@@ -518,6 +530,9 @@ WRONG = {
         (ledger_texts, "pairs"),
         (ledger_without_prefix, "keys begin with"),
         (lambda *args: ledger_by_loop(*args)[:1], "stops at the first fault"),
+        (lambda *args: ledger_by_loop(*args) * 2, "2 times there"),
+        (ledger_not_finite_anywhere, "stands under two words"),
+        (ledger_finite_first, "'not finite' alone"),
     ],
     "latency": [
         (latency_with(warm=False), "no warm-up"),

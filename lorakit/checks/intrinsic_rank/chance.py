@@ -7,9 +7,11 @@ The matrices that the student's function draws are looked at themselves, through
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lorakit.analysis.chance import product_spectra
@@ -58,9 +60,12 @@ def effective(sigma: np.ndarray) -> float:
 
 def _check_draws(function: Callable, shape: tuple[int, int, int], draws: int, start: int) -> None:
     says = f"B ({shape[0]}, {shape[2]}), A ({shape[2]}, {shape[1]}), {draws} draws"
-    runs = [_drawn(function, says, shape, draws, number) for number in (start, start, start + 1)]
+    moved: set[str] = set()
+    watched = _watched(function, moved)
+    runs = [_drawn(watched, says, shape, draws, number) for number in (start, start, start + 1)]
     returned, seen = runs[0]
     diagnosis = _unlike_chance(seen, shape, draws) or _unrepeatable([np.array(seen) for _, seen in runs])
+    diagnosis = diagnosis or _reseeded(moved)
     if diagnosis:
         fail("chance", says, diagnosis=diagnosis)
     values = np.array([stable(np.linalg.svd(delta, compute_uv=False)) for delta in seen])
@@ -70,6 +75,41 @@ def _check_draws(function: Callable, shape: tuple[int, int, int], draws: int, st
     likely = np.array([stable(sigma) for sigma in product_spectra(*shape, 2000, 7)])
     if abs(expected[0] - likely.mean()) > 6 * likely.std() / draws**0.5:
         fail("chance", says, likely.mean(), expected[0], "B and A are not Gaussian: draw every entry from N(0, 1)")
+
+
+def _watched(function: Callable, moved: set[str]) -> Callable:
+    """The function, and in `moved` the generators of everybody that it left in another state."""
+    if not callable(function):
+        return function
+
+    def answer(*args: object, **kwargs: object) -> object:
+        before = _generators()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            moved.update(name for name, state in _generators().items() if state != before[name])
+
+    return answer
+
+
+def _generators() -> dict[str, object]:
+    """The state of each generator that a whole program shares, by what seeds it."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (the one that students seed)
+    numpy = (name, np.asarray(keys).tobytes(), *rest)
+    return {
+        "torch.manual_seed": torch.get_rng_state().numpy().tobytes(),
+        "np.random.seed": numpy,
+        "random.seed": random.getstate(),
+    }
+
+
+def _reseeded(moved: set[str]) -> str | None:
+    if not moved:
+        return None
+    return (
+        f"{min(moved)} sets the generator that the whole program draws from, so that whoever calls this draws other "
+        "numbers afterwards: make a generator of your own, torch.Generator().manual_seed(seed)"
+    )
 
 
 def _drawn(function: Callable, says: str, shape: tuple[int, int, int], draws: int, start: int) -> tuple:

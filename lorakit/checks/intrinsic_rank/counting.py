@@ -30,7 +30,7 @@ def check_energy(function: Callable, *, seed: int = 0) -> None:
     """`rank_at(delta, share)` → the fewest directions that hold `share` of ‖ΔW‖_F²; raises `CheckFailed`."""
     draw = Draw(seed)
     cases = [_cut(draw, out, inputs, dtype) for out, inputs, _, dtype in draw.sizes(6, low=25, high=40)]
-    settle("energy", function, cases, ENERGY)
+    settle("energy", function, [*cases, *map(_tied, (torch.float32, torch.float64))], (TIED, *ENERGY))
 
 
 # ── ΔW with known singular values ─────────────────────────────────────────────────────────────
@@ -73,6 +73,13 @@ def _cut(draw: Draw, out: int, inputs: int, dtype: torch.dtype) -> Case:
         delta = _planted(draw, out, inputs, sigma, dtype)
         if len({int(mistake.wrong(delta, share)) for mistake in ENERGY} | {k + 1}) == len(ENERGY) + 1:
             return Case(f"ΔW {out}×{inputs}, share {share:.3f} of ‖ΔW‖²", (delta, share), k + 1)
+
+
+def _tied(dtype: torch.dtype) -> Case:
+    """A share that the first direction holds to the last bit: σ = 2, 1, 1, 1, 1 have squares 4, 1, 1, 1, 1."""
+    delta = torch.zeros(7, 5, dtype=dtype)
+    delta[range(5), range(5)] = torch.tensor([2.0, 1, 1, 1, 1], dtype=dtype)
+    return Case("σ = 2, 1, 1, 1, 1: the first holds 4/8, and the share is 0.5", (delta, 0.5), 1)
 
 
 # ── Mistakes ────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,4 +188,8 @@ ENERGY = (
         "the smallest σ were taken first",
         lambda d, share: _first_at(share, (s := torch.linalg.svdvals(d.double()).flip(0) ** 2).cumsum(0) / s.sum()),
     ),
+)
+TIED = Mistake(  # equal to what is right on any other share
+    "k directions that hold exactly the share hold it: at least means ≥, and below it <",
+    lambda d, share: int((_held(d, 2) <= share).sum()) + 1,
 )

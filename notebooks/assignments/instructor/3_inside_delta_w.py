@@ -329,7 +329,8 @@ inside_delta_w.check_factor_null(factor_null, seed=4711)
 #
 # Write `medians(a, b)`: a dict `{"query": …, "value": …}` with the median over all layers of φ(1, 1) between the two
 # adapters' ΔW, on the right side (which is what `similarity` does unless told otherwise). Pair the layers **by name**:
-# another file may hold them in another order, and more of them. Take the layers of `a`.
+# another file may hold them in another order, and more of them. Take the layers of `a`; a query matrix is one whose name
+# *ends* in `query`, and `query_pooler.value` is a value matrix.
 #
 # <details><summary>Hint 1</summary>
 #

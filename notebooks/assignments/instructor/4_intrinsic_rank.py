@@ -198,7 +198,8 @@ print(f"stable {stable:.2f}, effective {effective:.2f}, 90 % at {found.rank_at(0
 # from $N(0, 1)$, measure it, do that `draws` times, and report the mean and the standard deviation.
 #
 # Write `by_chance(measure, out, inputs, rank, draws, seed)`. It calls `measure(delta)` once for each draw and returns
-# `(mean, spread)`. The same seed gives the same numbers, another seed gives others.
+# `(mean, spread)`. The same seed gives the same numbers, another seed gives others, and whoever calls it finds torch's and
+# NumPy's own generators as they were.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -396,8 +396,8 @@ serve.check_scale(scale_of, seed=4711)
 #     base_model.model.<name>.lora_A.weight      A, (r, in)
 #     base_model.model.<name>.lora_B.weight      B, (out, r)
 #
-# Write `ledger(tensors, layers, rank)`: a list of pairs `(what, key)` of all that is wrong, in any order, empty where nothing is.
-# `what` is one of
+# Write `ledger(tensors, layers, rank)`: a list of pairs `(what, key)` of all that is wrong, in any order, each once, empty where
+# nothing is. `what` is one of
 #
 # - `"missing"`: a key that there should be and is not,
 # - `"unknown"`: a key of the file that belongs to no layer,
