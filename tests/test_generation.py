@@ -200,7 +200,7 @@ def test_what_cannot_be_written_is_said(explorer, model):
 def test_without_a_loss_there_is_one_picture(model, tokenizer):
     explorer = TextExplorer(model, tokenizer, prompt="w4", factors=(1.0,), tokens=3)
     assert len(explorer.views) == 1
-    assert "It writes" in explorer._repr_mimebundle_()["text/plain"]
+    assert "It writes" in explorer._repr_mimebundle_()[0]["text/plain"]
 
 
 def test_an_explorer_needs_an_alpha(tiny, tokenizer):

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import sys
 import time
 import zlib
 from types import SimpleNamespace
@@ -164,6 +165,15 @@ def test_plotly_is_sent_once_a_page(monkeypatch):
     one._hear(one, {"something": "else"}, [])
     assert [content for content, _ in sent] == [{"library": "page a"}, {"library": "page b"}]
     assert b"plotly.js" in zlib.decompress(sent[0][1][0], 31)[:200]
+
+
+def test_a_page_that_asks_again_did_not_get_the_answer(monkeypatch):
+    one, sent, now = PlotlyView(HEAT), [], [100.0]
+    monkeypatch.setattr(one, "send", lambda content, buffers: sent.append(now[0]))
+    monkeypatch.setattr("lorakit.widgets.view.monotonic", lambda: now[0])
+    for now[0] in (100.0, 100.1, 105.0, 105.1, 115.0):  # the page's own times: after 5 s, and after 10 s more
+        one._hear(one, {"page": "a page whose host lost a message"}, [])
+    assert sent == [100.0, 105.0, 115.0]
 
 
 def test_where_no_kernel_answers_there_is_a_picture():
@@ -464,12 +474,25 @@ def test_without_a_low_rank_change_there_is_nothing_to_cut(tiny):
 
 def test_an_explorer_leaves_one_picture_of_all_its_views(model):
     explorer = RankExplorer(model, lambda _model: 0.5)
-    bundle = explorer._repr_mimebundle_()
+    bundle, _ = explorer._repr_mimebundle_()
     svg = ElementTree.fromstring(bundle["image/svg+xml"])
     assert len(list(svg.iter(SVG + "svg"))) == 3
     assert float(svg.get("height")) == sum(h for (h,) in pixel(svg, "svg", "height")) / 2
     assert bundle["text/plain"].count(";") >= 1
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+
+
+def test_a_hosted_notebook_is_told_with_every_output_who_draws_views(model, monkeypatch):
+    told = {"colab": {"custom_widget_manager": {"url": "https://host/manager.js"}}}
+    output = SimpleNamespace(
+        enable_custom_widget_manager=lambda: None,
+        _widgets=SimpleNamespace(_installed_url=told["colab"]["custom_widget_manager"]["url"]),
+    )
+    explorer = RankExplorer(model, lambda _model: 0.5)
+    assert explorer._repr_mimebundle_()[1] == {}
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    for shown in (explorer, *explorer.views):
+        assert shown._repr_mimebundle_()[1] == {"application/vnd.jupyter.widget-view+json": told}
 
 
 def test_no_description_is_cut(model, alpha):

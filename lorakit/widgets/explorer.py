@@ -54,7 +54,13 @@ class Explorer(W.VBox):
         """What the only view shows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what to draw")
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
         alt = "; ".join(view.alt for view in self.views)
         model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {"text/plain": alt, "image/svg+xml": stacked([v.still for v in self.views], alt), WIDGET: model}
+        # A hosted notebook is told with every output where to get what draws a view: as its views tell it.
+        metadata = {key: told for view in self.views for key, told in view._repr_mimebundle_()[1].items()}
+        return {
+            "text/plain": alt,
+            "image/svg+xml": stacked([v.still for v in self.views], alt),
+            WIDGET: model,
+        }, metadata

@@ -77,7 +77,30 @@ function kept(now, before) {
 
 function inkOf(element) {
   const { color, fontFamily } = getComputedStyle(element);
-  return { color, family: fontFamily };
+  return { color: legible(color, groundOf(element)), family: fontFamily };
+}
+
+// The ground under an element, where anything up to the page paints one.
+function groundOf(element) {
+  for (let one = element; one; one = one.parentElement) {
+    const ground = getComputedStyle(one).backgroundColor;
+    const [, , , alpha = 1] = channels(ground);
+    if (ground && alpha > 0.5) return ground;
+  }
+  return null;
+}
+
+// Some hosts put an output on white and leave it the light text of their dark page: then the ground decides.
+function legible(color, ground) {
+  if (!color || !ground || Math.abs(lightness(color) - lightness(ground)) > 0.3) return color;
+  return lightness(ground) > 0.5 ? "rgb(40, 40, 40)" : "rgb(215, 215, 215)";
+}
+
+const channels = (color) => (color.match(/[\d.]+/g) ?? []).map(Number);
+
+function lightness(color) {
+  const [red, green, blue] = channels(color);
+  return (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
 }
 
 function themed(layout, ink) {
@@ -191,7 +214,11 @@ function render({ model, el }) {
   };
   const view = { model, start };
 
-  const resized = new ResizeObserver(() => started && el.clientWidth && el.clientWidth !== width && draw());
+  const resized = new ResizeObserver(() => {
+    if (!started || !el.clientWidth || el.clientWidth === width) return;
+    ink = inkOf(el); // a view may be drawn before it stands on the page, where nothing has a colour yet
+    draw();
+  });
   const recoloured = new MutationObserver(() => requestAnimationFrame(recolour));
   model.on("change:wire", draw);
   model.on("change:still", drawStill);

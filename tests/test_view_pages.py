@@ -1,0 +1,79 @@
+"""The view of the notebooks on pages of other hosts: no notebook and no kernel, a model that answers from the page."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import browser
+import pytest
+from playwright.sync_api import sync_playwright
+from plotly.offline import get_plotlyjs
+
+from lorakit.plots.style import drawn
+from lorakit.widgets import PlotlyView, view
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(browser.chromium() is None, reason=f"no browser found: none of {', '.join(browser.NAMES)}"),
+]
+
+# Renders a view of `wire` in an element that is put on the page only afterwards, as some hosts do.
+RENDER = """async ([source, wire, early]) => {
+    const { default: view } = await import('data:text/javascript,' + encodeURIComponent(source));
+    const state = { wire, alt: 'a line', still: '<svg></svg>' };
+    const model = { get: name => state[name], on() {}, send() {} };
+    globalThis.lorakitPage.Plotly = globalThis.Plotly;
+    const el = document.createElement('div');
+    if (early) document.body.firstElementChild.append(el);
+    view.render({ model, el });
+    await new Promise(requestAnimationFrame);
+    document.body.firstElementChild.append(el);
+}"""
+INK = "() => document.querySelector('.gtitle') && getComputedStyle(document.querySelector('.gtitle')).fill"
+
+
+@contextmanager
+def host(html):
+    """A page of `html` with plotly.js and nothing else."""
+    with sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=browser.chromium(), args=list(browser.ARGUMENTS))
+        page = chrome.new_page()
+        page.set_content(html)
+        page.add_script_tag(content=get_plotlyjs())
+        yield page
+        chrome.close()
+
+
+def figure():
+    return drawn([{"type": "scatter", "y": [1.0, 2.0]}], "A title", "", "a line")
+
+
+def ink(html, *, early=False):
+    """The colour of the title of a view on that page, once it rests."""
+    wire = PlotlyView(figure()).wire
+    source = Path(view.__file__).with_name("view.js").read_text(encoding="utf-8")
+    with host(html) as page:
+        page.evaluate(RENDER, [source, json.loads(json.dumps(wire)), early])
+        page.wait_for_selector(".gtitle")
+        page.wait_for_timeout(300)
+        return page.evaluate(INK)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_view_takes_the_ink_of_the_page_whenever_it_is_put_there(early):
+    assert ink("<body style='background: #1f1f1f'><div style='color: rgb(204, 204, 200)'></div>", early=early) == (
+        "rgb(204, 204, 200)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "output", "lightest"),
+    [("#1f1f1f; color: #ccc", "background: white", False), ("white; color: #333", "background: #1f1f1f", True)],
+)
+def test_ink_that_the_ground_would_swallow_gives_way(page, output, lightest):
+    red = int(ink(f"<body style='background: {page}'><div style='{output}'></div>", early=True)[4:].split(",")[0])
+    assert (red > 200) if lightest else (red < 60)
+
+
+def test_a_ground_that_nobody_paints_decides_nothing():
+    assert ink("<body style='color: rgb(250, 250, 250)'><div></div>", early=True) == "rgb(250, 250, 250)"
