@@ -79,11 +79,13 @@ def settle(
     right: Callable[[Case, Any], bool] | None = None,
     otherwise: str | Callable[[Case, Any], str | None] | None = None,
     then: Callable[[], None] | None = None,
+    looks: bool = True,
 ) -> None:
     """Print a line when `function` is right on every case; raise `CheckFailed` on the first where it is not.
 
     right      (case, returned) → whether this is right, where more than one answer is; by default `same`
     otherwise  the diagnosis where no mistake and no usual one fits: a text, or a function of case and returned
+    looks      whether an answer's looks (`comparing.usual`) may say what is wrong before `otherwise` does
     then       what else is asked of an answer that is right on every case
     """
     right = right or (lambda case, returned: same(case.expected, returned, case.room))
@@ -92,7 +94,7 @@ def settle(
         returned = call(exercise, function, case, title)
         if not right(case, returned):
             diagnosis = next((text for m in mistakes if (text := m.about(case, returned))), None)
-            diagnosis = diagnosis or usual(case.expected, returned, case.room)
+            diagnosis = diagnosis or (usual(case.expected, returned, case.room) if looks else None)
             last = otherwise if isinstance(otherwise, str | None) else otherwise(case, returned)
             fail(exercise, title, *told(case.expected, returned, case.room), diagnosis or last)
     if then is not None:

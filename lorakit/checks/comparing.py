@@ -82,21 +82,50 @@ def _apart(a: Any, b: Any) -> float:
 def usual(expected: Any, returned: Any, tolerance: float) -> str | None:
     """What is wrong with an answer by its looks alone, or None: the mistakes that any exercise invites."""
     a, b = _alike(plain(expected), plain(returned))
+    if same(a, b, tolerance):
+        return None
     if b is None:
         return "the function returned None: is its last line a return?"
     if isinstance(a, np.ndarray) and callable(b):
         return "the function returned a function: are the parentheses of a call missing?"
-    if isinstance(a, list) and isinstance(b, list) and len(a) != len(b):
-        return f"{len(a)} values are asked for, and {len(b)} came back"
+    if isinstance(a, list) and isinstance(b, list):
+        return _listed(a, b, tolerance)
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() != b.keys():
         return f"the names differ: missing {sorted(map(str, a.keys() - b.keys()))[:4]}, not asked for " + str(
             sorted(map(str, b.keys() - a.keys()))[:4]
         )
+    if isinstance(a, dict) and isinstance(b, dict):
+        return _within({f"{key}: ": (a[key], b[key]) for key in a}, tolerance)
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return (
             None if type(a) is type(b) else f"what is asked for is {kind(expected)}; what came back is {kind(returned)}"
         )
     return _shape(a, b) or _values(a, b.reshape(a.shape), tolerance)
+
+
+def _listed(a: list, b: list, tolerance: float) -> str | None:
+    """What differs between two lists: their length, all numbers alike, or what is wrong with the first that is."""
+    if len(a) != len(b):
+        texts = all(isinstance(item, str) for item in (*a, *b))
+        names = f": missing {_lacking(a, b)}, not asked for {_lacking(b, a)}" if texts else ""
+        return f"{len(a)} values are asked for, and {len(b)} came back{names}"
+    if {item.shape if isinstance(item, np.ndarray) else None for item in (*a, *b)} == {()}:
+        says = _values(np.array(a), np.array(b), tolerance)
+        if says:
+            return says
+    places = ("the first", "the second") if len(a) == 2 else [f"value {n}" for n in range(1, len(a) + 1)]
+    return _within({f"{place}: ": pair for place, pair in zip(places, zip(a, b))}, tolerance)
+
+
+def _lacking(a: list[str], b: list[str]) -> list[str]:
+    return [text for text in a if text not in b][:3]
+
+
+def _within(pairs: Mapping[str, tuple[Any, Any]], tolerance: float) -> str | None:
+    """What is wrong with the first pair that differs, where its looks say so, behind its name."""
+    name = next((name for name, pair in pairs.items() if not same(*pair, tolerance)), None)
+    says = usual(*pairs[name], tolerance) if name is not None else None
+    return f"{name}{says}" if says else None
 
 
 def _alike(a: Any, b: Any) -> tuple[Any, Any]:

@@ -54,6 +54,8 @@ def _advice(error: Exception, given: set[str]) -> str:
         batch = "print both; a batch has one input a row, so that W·x is x @ W.T"
         reminder = f"{reminder}; {batch}" if {"A", "x"} <= given else reminder if "A" in given else batch
         return f"shapes that do not fit together: {reminder}"
+    if "does not require grad" in text:
+        return "backward finds no way to a parameter: a no_grad(), detach() or item() stands before it"
     if "cannot assign" in text and "Parameter" in text:
         return "a Parameter takes no plain tensor in its place: set its .data, or make it a Parameter"
     if "dtype" in text or "same type" in text:

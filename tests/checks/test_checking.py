@@ -1,14 +1,18 @@
 """The checks' common ground: what counts as the same answer, what a failure says, and what an answer may not do."""
 
+import ast
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from lorakit import checks
 from lorakit.checks import Case, CheckFailed, Draw, Mistake, Unanswered, same, settle, show
-from lorakit.checks.comparing import told
+from lorakit.checks.comparing import told, usual
 from lorakit.delta import LowRank, truncate
 
 
@@ -237,3 +241,33 @@ def test_other_seeds_are_other_shapes_and_the_same_seed_the_same():
     assert {z.dtype for z in Draw(0).sizes(2)} == {torch.float32, torch.float64}
     U = Draw(1).orthonormal(9, 3, torch.float64)
     assert same(U.T @ U, torch.eye(3), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("expected", "returned", "says"),
+    [
+        ([1.0, 2.0], [3.0, 6.0], "off by a factor of 3 everywhere"),
+        ((torch.ones(2, 3), torch.ones(3)), (torch.ones(3, 2), torch.ones(3)), r"^the first: the shape is \(3, 2\)"),
+        ([torch.ones(2)] * 3, [torch.ones(2), torch.ones(2), -torch.ones(2)], "^value 3: every sign"),
+        ({"a": 1.0, "b": [1.0, 2.0]}, {"a": 1.0, "b": [None, None]}, "^b: the first: the function returned None"),
+        (
+            ["query", "value"],
+            ["query"],
+            "2 values are asked for, and 1 came back: missing .'value'., not",
+        ),
+        (torch.ones(2, dtype=torch.bfloat16), torch.ones(2), None),  # right, whatever else is wrong with it
+    ],
+)
+def test_what_differs_is_said_of_the_part_that_does(expected, returned, says):
+    told = usual(expected, returned, 1e-6)
+    assert told is None if says is None else re.search(says, told)
+
+
+def test_every_exercise_has_a_last_word():
+    """An answer that no formula explains hears something all the same."""
+    silent = []
+    for path in sorted(Path(checks.__file__).parent.glob("*/*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        settled = [call for call in calls if getattr(call.func, "id", "") == "settle"]
+        silent += [(path.name, c.lineno) for c in settled if "otherwise" not in {k.arg for k in c.keywords}]
+    assert not silent

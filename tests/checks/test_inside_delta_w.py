@@ -279,7 +279,7 @@ WRONG = {
         (core_transposed, r"core transposed|not the singular values"),
         (flip_first, "sign turned round"),
         (other_pair, "same SVD"),
-        (lambda B, A: factored(B, A)[1], "asked for is 3 things; what came back is an array"),
+        (lambda B, A: factored(B, A)[1], "three things are asked for"),
     ],
     "phi": [
         (phi_with(divide=np.maximum), r"divided by max"),

@@ -315,4 +315,4 @@ def test_another_seed_asks_something_else(exercise):
 def test_what_is_right_is_what_others_say():
     assert project.numbers._wilson(18, 25) == pytest.approx(interval_by_scipy(18, 25), abs=1e-5)
     ours, theirs = [0.84, 0.85, 0.86], [0.83, 0.84, 0.83]
-    assert project.numbers._paired(ours, theirs) == pytest.approx(paired_by_scipy(ours, theirs))
+    assert project.pairs._paired(ours, theirs) == pytest.approx(paired_by_scipy(ours, theirs))

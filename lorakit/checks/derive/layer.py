@@ -15,6 +15,7 @@ from lorakit.checks.drawing import Draw
 from lorakit.checks.failing import fail
 
 FOR_ALPHA = "ΔW is off by a factor of r = {}: did you use α where it says α/r?"
+SUM = "three things are added: W·x, b, and α/r times what B makes of A·x"
 TWICE = "the scale is there twice: α/r stands once in h"
 
 
@@ -25,12 +26,23 @@ def check_forward(forward: Callable, *, seed: int = 0) -> None:
         z = z._replace(inputs=z.out) if i == 0 else z  # a square one: there a transpose raises nothing
         shapes = ((2, 3, z.inputs), (4, z.inputs), (z.inputs,))[i % 3], (z.out, z.inputs), (z.out,)
         x, W, b, A, B = (draw.normal(*s, dtype=z.dtype) for s in (*shapes, (z.rank, z.inputs), (z.out, z.rank)))
-        alpha = float(draw.choice(5, 7, 11))
+        alpha = draw.choice(5, 7, 11) + 0.5
         cases.append(Case(f"x {tuple(x.shape)}, {z}, α = {alpha:g}", args := (x, W, b, A, B, alpha), _forward(*args)))
     mistakes = [
         Mistake(lambda x, W, b, A, B, a: FOR_ALPHA.format(len(A)), _forward_with(s=lambda a, r: a)),
         Mistake("the scale α/r is missing", _forward_with(s=lambda a, r: 1.0)),
         Mistake("α/√r is rsLoRA's scale: the paper's is α/r", _forward_with(s=lambda a, r: a / math.sqrt(r))),
+        Mistake(
+            "α is divided by a side of W: r is the inner one, the rows of A",
+            lambda x, W, b, A, B, a: _forward(x, W, b, A, B, a * len(A) / len(W)),
+        ),
+        Mistake(
+            "α is divided by a side of W: r is the inner one, the rows of A",
+            lambda x, W, b, A, B, a: _forward(x, W, b, A, B, a * len(A) / W.shape[1]),
+        ),
+        Mistake("the fraction is upside down: this has r/α", _forward_with(s=lambda a, r: r / a)),
+        Mistake("B·A·x is taken off: it is added", _forward_with(s=lambda a, r: -a / r)),
+        Mistake("b is added twice: F.linear(x, W, b) has it", _forward_with(b=lambda b, s: 2 * b)),
         Mistake(TWICE, _forward_with(s=lambda a, r: (a / r) ** 2)),
         Mistake("the frozen part W·x + b is missing", _forward_with(W=lambda W, s: 0 * W, b=lambda b, s: 0 * b)),
         Mistake("the bias b is missing", _forward_with(b=lambda b, s: 0 * b)),
@@ -47,7 +59,7 @@ def check_forward(forward: Callable, *, seed: int = 0) -> None:
     costly = "ΔW is formed, out × in: take A·x first, then B of that, and no product is larger than its result"
     wild = scattered(draw)
     thin = partial(without_scattered, "forward", forward, (*wild, 7.0), _forward(*wild, 7.0), costly)
-    settle("forward", forward, cases, mistakes, then=thin)
+    settle("forward", forward, cases, mistakes, otherwise=SUM, then=thin)
 
 
 def _forward(x: Tensor, W: Tensor, b: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
@@ -72,7 +84,7 @@ def check_gradients(gradients: Callable, *, seed: int = 0) -> None:
     for z in draw.sizes(6):
         shapes = (rows := draw.integer(3, 6), z.inputs), (rows, z.out), (z.rank, z.inputs), (z.out, z.rank)
         x, g, A, B = (draw.normal(*shape, dtype=z.dtype) for shape in shapes)
-        alpha = float(draw.choice(5, 7, 11))
+        alpha = draw.choice(5, 7, 11) + 0.5
         says = f"x ({rows}, {z.inputs}), {z}, α = {alpha:g}"
         cases.append(Case(says, (x, g, A, B, alpha), _gradients(x, g, A, B, alpha)))
     settle(

@@ -22,7 +22,7 @@ def check_merge(merge: Callable, *, seed: int = 0) -> None:
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         shapes = (z.out * 4, z.inputs * 4), (z.rank, z.inputs * 4), (z.out * 4, z.rank)
         W, A, B = (draw.normal(*shape, dtype=wide) for shape in shapes)
-        args = W.to(dtype), A, 0.02 * B, float(draw.choice(5, 7, 11))
+        args = W.to(dtype), A, 0.02 * B, draw.choice(5, 7, 11) + 0.5
         says = f"W {args[0].shape[0]}×{args[0].shape[1]} in {str(dtype)[6:]}, r = {z.rank}, α = {args[3]:g}"
         cases.append(Case(says, args, _merged(*args), tolerance=1e-9 if dtype == torch.float64 else 1e-6))
     mistakes = [
@@ -32,6 +32,8 @@ def check_merge(merge: Callable, *, seed: int = 0) -> None:
         ),
         Mistake("the scale α/r is missing", lambda W, A, B, a: _merged(W, A, B, len(A))),
         Mistake("this is W₀ − ΔW: the way back", lambda W, A, B, a: _merged(W, A, B, -a)),
+        Mistake("α/√r is rsLoRA's scale: the paper's is α/r", lambda W, A, B, a: _merged(W, A, B, a * len(A) ** 0.5)),
+        Mistake("W is multiplied: ΔW is added", lambda W, A, B, a: W * (a / len(A) * B @ A)),
         Mistake("this is ΔW alone: it is added to W", lambda W, A, B, a: a / len(A) * B @ A),
         Mistake("W came back as it was", lambda W, A, B, a: W),
         Mistake(_in_half, lambda W, A, B, a: W + (a / len(A) * B @ A).to(W.dtype)),

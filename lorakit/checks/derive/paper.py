@@ -11,6 +11,7 @@ from lorakit.checks.checking import Case, Mistake, settle
 from lorakit.checks.drawing import Draw, Sizes
 
 FOR_ALPHA = "off by a factor of r = {}: did you use α where it says α/r?"
+ONE_FRACTION = "one fraction of the two: twice the α is twice the scale, and twice the rank half of it"
 ROOT = "this has α/√r, the scale of rsLoRA: the paper's is α/r"
 
 
@@ -24,9 +25,13 @@ def check_scale(scale: Callable, *, seed: int = 0) -> None:
         Mistake("the rank divides: a larger r must not make a larger step", lambda alpha, rank: alpha * rank),
         Mistake(ROOT, lambda alpha, rank: alpha / math.sqrt(rank)),
         Mistake("// rounds α/r down to a whole number: use /", lambda alpha, rank: alpha // rank),
+        Mistake("rounded: give the fraction as it is", lambda alpha, rank: round(alpha / rank, 1)),
+        Mistake("r² for r: the rank divides once", lambda alpha, rank: alpha / rank**2),
         Mistake("α is missing: this is 1/r", lambda alpha, rank: 1 / rank),
     ]
-    settle("scale", scale, [Case(f"α = {a}, r = {r}", (a, r), a / r) for a, r in pairs], mistakes)
+    settle(
+        "scale", scale, [Case(f"α = {a}, r = {r}", (a, r), a / r) for a, r in pairs], mistakes, otherwise=ONE_FRACTION
+    )
 
 
 def _factors(draw: Draw, count: int = 6) -> list[tuple[Sizes, Tensor, Tensor, float]]:
@@ -34,7 +39,7 @@ def _factors(draw: Draw, count: int = 6) -> list[tuple[Sizes, Tensor, Tensor, fl
     some = []
     for sizes in draw.sizes(count):
         B, A = draw.normal(sizes.out, sizes.rank, dtype=sizes.dtype), draw.normal(*sizes[2:0:-1], dtype=sizes.dtype)
-        some.append((sizes, B, A, float(draw.choice(5, 7, 11, 20))))
+        some.append((sizes, B, A, draw.choice(5, 7, 11, 20) + 0.5))
     return some
 
 
@@ -47,6 +52,9 @@ def check_delta(delta: Callable, *, seed: int = 0) -> None:
         Mistake(ROOT, lambda B, A, alpha: alpha / math.sqrt(len(A)) * B @ A),
         Mistake("α is divided by out: r is the inner side, B's columns", lambda B, A, alpha: alpha / len(B) * B @ A),
         Mistake("α is divided by in: r is the inner side, A's rows", lambda B, A, alpha: alpha / A.shape[1] * B @ A),
+        Mistake("the fraction is upside down: this has r/α", lambda B, A, alpha: len(A) / alpha * B @ A),
+        Mistake("α stands below: this has 1/α", lambda B, A, alpha: B @ A / alpha),
+        Mistake("// rounds α/r down to a whole number: use /", lambda B, A, alpha: alpha // len(A) * B @ A),
         Mistake("the scale is there twice: on B and on A", lambda B, A, alpha: (alpha / len(A)) ** 2 * B @ A),
         Mistake("this is ΔW transposed, (in, out)", lambda B, A, alpha: alpha / len(A) * (B @ A).T),
     ]
@@ -78,30 +86,21 @@ def check_formula(formula: Callable, *, seed: int = 0) -> None:
         text = f"r = {rank} on {count} weights, the first {weights[0][0]}×{weights[0][1]}"
         cases.append(Case(text, (weights, rank), rank * sum(map(sum, weights))))
     cases.append(Case("GPT-3, q and v: r = 4 on 192 weights, 12288×12288", ([(12288, 12288)] * 192, 4), 18874368))
-    mistakes = [
-        Mistake("only A is counted, r·in", lambda w, r: sum(r * i for _, i in w)),
-        Mistake("only B is counted, r·out", lambda w, r: sum(r * o for o, _ in w)),
-        Mistake(
-            "2·d·r holds for square weights; A has r·in entries and B out·r", lambda w, r: sum(2 * i * r for _, i in w)
-        ),
-        Mistake(
-            "2·d·r holds for square weights; A has r·in entries and B out·r", lambda w, r: sum(2 * o * r for o, _ in w)
-        ),
-        Mistake("this is the size of ΔW, out·in: what full fine-tuning trains", lambda w, r: sum(o * i for o, i in w)),
-        Mistake(
-            "out and in are multiplied: each entry of A and B is counted once",
-            lambda w, r: sum(r * o * i for o, i in w),
-        ),
-        Mistake("twice too many: r·in for A and r·out for B, each once", lambda w, r: 2 * r * sum(map(sum, w))),
-        Mistake(
-            "the size of A times that of B: add them up",
-            lambda w, r: sum(r * o * r * i for o, i in w),
-        ),
-        Mistake("the rank is missing: this is out + in", lambda w, r: sum(map(sum, w))),
-        Mistake("only the first weight is counted", lambda w, r: r * sum(w[0])),
-        Mistake("only the last weight is counted: is the sum inside the loop?", lambda w, r: r * sum(w[-1])),
-    ]
-    settle("formula", formula, cases, mistakes)
+    settle(
+        "formula",
+        formula,
+        cases,
+        FORMULA,
+        otherwise="count the entries of A, (r, in), and of B, (out, r), one weight after another",
+    )
+
+
+def _like_the_first(weights: list[tuple[int, int]], rank: int) -> int:
+    return len(weights) * rank * sum(weights[0])
+
+
+def _saved(weights: list[tuple[int, int]], rank: int) -> int:
+    return sum(out * inputs - rank * (out + inputs) for out, inputs in weights)
 
 
 def check_counted(counted: Callable, *, seed: int = 0) -> None:
@@ -116,6 +115,7 @@ def check_counted(counted: Callable, *, seed: int = 0) -> None:
             lambda m: sum(p.numel() for p in _training(m) if p.ndim > 1),
         ),
         Mistake("a parameter that two layers share is counted twice", _with_shared_twice),
+        Mistake("these are bytes, 4 an entry: numbers are asked for", lambda m: 4 * _trained(m)),
         Mistake("only A and B are counted: whatever requires a gradient trains, a head too", _adapters_only),
         Mistake(
             "the layers inside are counted again: modules() gives every level, and parameters() goes all the way down",
@@ -128,7 +128,13 @@ def check_counted(counted: Callable, *, seed: int = 0) -> None:
             lambda m: _trained(m) / sum(p.numel() for p in m.parameters()),
         ),
     ]
-    settle("counted", counted, cases, mistakes)
+    settle(
+        "counted",
+        counted,
+        cases,
+        mistakes,
+        otherwise="go through model.parameters(), and ask each for requires_grad and numel()",
+    )
 
 
 def _models(draw: Draw) -> list[tuple[str, nn.Module]]:
@@ -158,3 +164,33 @@ def _with_shared_twice(model: nn.Module) -> int:
 
 def _adapters_only(model: nn.Module) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if name.split(".")[-1] in ("A", "B"))
+
+
+FORMULA = [
+    Mistake("only A is counted, r·in", lambda w, r: sum(r * i for _, i in w)),
+    Mistake("only B is counted, r·out", lambda w, r: sum(r * o for o, _ in w)),
+    Mistake(
+        "2·d·r holds for square weights; A has r·in entries and B out·r", lambda w, r: sum(2 * i * r for _, i in w)
+    ),
+    Mistake(
+        "2·d·r holds for square weights; A has r·in entries and B out·r", lambda w, r: sum(2 * o * r for o, _ in w)
+    ),
+    Mistake("this is the size of ΔW, out·in: what full fine-tuning trains", lambda w, r: sum(o * i for o, i in w)),
+    Mistake(
+        "out and in are multiplied: each entry of A and B is counted once",
+        lambda w, r: sum(r * o * i for o, i in w),
+    ),
+    Mistake("twice too many: r·in for A and r·out for B, each once", lambda w, r: 2 * r * sum(map(sum, w))),
+    Mistake(
+        "the size of A times that of B: add them up",
+        lambda w, r: sum(r * o * r * i for o, i in w),
+    ),
+    Mistake("half of it: r·in for A and r·out for B", lambda w, r: r * sum(map(sum, w)) / 2),
+    Mistake("r² for r: A is r·in and B out·r", lambda w, r: r * r * sum(map(sum, w))),
+    Mistake("the weights differ: each has sizes of its own, not those of the first", _like_the_first),
+    Mistake("this is what LoRA saves: how much it trains is asked for", _saved),
+    Mistake("biases are counted: LoRA trains A and B alone", lambda w, r: sum(r * (o + i) + o for o, i in w)),
+    Mistake("the rank is missing: this is out + in", lambda w, r: sum(map(sum, w))),
+    Mistake("only the first weight is counted", lambda w, r: r * sum(w[0])),
+    Mistake("only the last weight is counted: is the sum inside the loop?", lambda w, r: r * sum(w[-1])),
+]

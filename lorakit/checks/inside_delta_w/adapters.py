@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from statistics import mean, median
+from statistics import mean, median, median_high, median_low, pstdev
 from typing import Any
 
 from lorakit.analysis import similarity
@@ -26,6 +26,7 @@ def check_medians(medians: Callable, *, seed: int = 0) -> None:
     while not _tells_apart(cases[-1]):
         cases[-1] = _case(draw, MIXED)
     mistakes = [
+        *(Mistake(ELSEWHERE, wrong) for wrong in ANYWHERE),
         Mistake("these are means: the median is asked for", lambda a, b: _medians(a, b, centre=mean)),
         Mistake("the largest of each kind: the median is asked for", lambda a, b: _medians(a, b, centre=max)),
         Mistake("the left side, of the outputs: the right one is asked for", lambda a, b: _medians(a, b, side="left")),
@@ -35,13 +36,18 @@ def check_medians(medians: Callable, *, seed: int = 0) -> None:
         ),
         Mistake("this is φ of all directions: the top one of each, phi[0, 0]", lambda a, b: _medians(a, b, at=-1)),
         Mistake("this is φ(2, 2): phi[0, 0] is that of one direction", lambda a, b: _medians(a, b, at=1)),
+        Mistake("this is φ(1, 2): phi[0, 0] is φ(1, 1)", lambda a, b: _medians(a, b, at=(0, 1))),
+        Mistake("the smallest of each kind: the median is asked for", lambda a, b: _medians(a, b, centre=min)),
+        Mistake("the spread of each kind: the median is asked for", lambda a, b: _medians(a, b, centre=pstdev)),
+        Mistake("the middle of an even number is the mean of two", lambda a, b: _medians(a, b, centre=median_low)),
+        Mistake("the middle of an even number is the mean of two", lambda a, b: _medians(a, b, centre=median_high)),
+        Mistake("a root too many: φ(1, 1) is the squared cosine", lambda a, b: _medians(a, b, centre=_median_of_roots)),
         Mistake("φ is 1 everywhere: a was compared with itself", lambda a, b: _medians(a, a)),
         Mistake("layers were paired by their place: pair them by name", _by_place),
         Mistake(
             "all layers together: query and value apart",
             lambda a, b: dict.fromkeys(KINDS, median(_values(a, b, ""))),
         ),
-        *(Mistake(ELSEWHERE, wrong) for wrong in ANYWHERE),
         Mistake("query and value are swapped", lambda a, b: dict(zip(("value", "query"), _medians(a, b).values()))),
         Mistake(
             "only the first layer is looked at",
@@ -109,13 +115,19 @@ def _like(draw: Draw, a: Adapter, layers: int, d: int) -> Adapter:
     return dict(reversed(other.items()))
 
 
-def _values(a: Adapter, b: Adapter, kind: str, at: int = 0, anywhere: bool = False, **options) -> list[float]:
+def _values(
+    a: Adapter, b: Adapter, kind: str, at: int | tuple[int, int] = 0, anywhere: bool = False, **options
+) -> list[float]:
     names = [n for n in a if (kind in n if anywhere else n.endswith(kind))]
-    return [float(similarity(a[n], b[n], **options).phi[at, at]) for n in names]
+    return [float(similarity(a[n], b[n], **options).phi[at if isinstance(at, tuple) else (at, at)]) for n in names]
 
 
 def _medians(a: Adapter, b: Adapter, centre: Callable = median, **options) -> dict[str, float]:
     return {kind: centre(_values(a, b, kind, **options)) for kind in KINDS}
+
+
+def _median_of_roots(values: list[float]) -> float:
+    return median(value**0.5 for value in values)
 
 
 def _or_else(a: Adapter, b: Adapter, first: str) -> dict[str, float]:

@@ -51,6 +51,9 @@ def _columns_of_Vh(D: Tensor, W: Tensor, r: int) -> Tensor:
     return _norm(D) / _norm(U[:, :r].mT @ W @ Vh[:, :r])
 
 
+BY_HINT = "‖ΔW‖ over what random directions see of W, ‖W‖·r/√(out·in): for GPT-3 that is 0.02"
+
+
 def check_factor_null(factor_null: Callable, *, seed: int = 0) -> None:
     """factor_null(norm_delta, norm_W, rank, out, inputs): the factor when ΔW's directions are independent of W."""
     draw = Draw(seed)
@@ -60,7 +63,7 @@ def check_factor_null(factor_null: Callable, *, seed: int = 0) -> None:
         o, i = draw.distinct(2, 60, 900)
         cases.append(Case(f"‖ΔW‖ = {d:g}, ‖W‖ = {w:g}, r = {r}, {o}×{i}", (d, w, r, o, i), _null(d, w, r, o, i)))
     cases.append(Case("GPT-3, table 7: r = 4", (6.91, 61.95, 4, 12288, 12288), _null(6.91, 61.95, 4, 12288, 12288)))
-    settle("factor_null", factor_null, cases, NULL_MISTAKES)
+    settle("factor_null", factor_null, cases, NULL_MISTAKES, otherwise=BY_HINT)
 
 
 def _null(norm_delta: float, norm_W: float, rank: int, out: int, inputs: int) -> float:
@@ -78,11 +81,19 @@ FACTOR_MISTAKES = [
         lambda D, W, r: _norm(D) / _projected(W, W, r),
     ),
     Mistake("this is ‖W‖ over ‖UᵀWV‖: ΔW stands above", lambda D, W, r: _norm(W) / _projected(D, W, r)),
-    Mistake("all directions of ΔW are used, not the top r", lambda D, W, r: _norm(D) / _projected(D, W, min(D.shape))),
+    Mistake(
+        "all directions of ΔW are used, or W as it is: W is seen by the top r alone",
+        lambda D, W, r: _norm(D) / _projected(D, W, min(D.shape)),
+    ),
     Mistake(
         "the largest singular value, not the Frobenius norm",
         lambda D, W, r: torch.linalg.matrix_norm(D, 2) / torch.linalg.matrix_norm(_inside(D, W, r), 2),
     ),
+    Mistake("ΔW and W are swapped: the directions are those of ΔW", lambda D, W, r: _factor(W, D, r)),
+    Mistake("ΔW is projected on its own directions: W is to be", lambda D, W, r: _factor(D, D, r)),
+    Mistake("only the first direction is taken: the top r", lambda D, W, r: _factor(D, W, 1)),
+    Mistake("one direction too few: [:r] is r of them", lambda D, W, r: _factor(D, W, r - 1)),
+    Mistake("r times too large: no rank stands in the factor itself", lambda D, W, r: r * _factor(D, W, r)),
     Mistake("the norms are squared", lambda D, W, r: _factor(D, W, r) ** 2),
     Mistake("this is ‖UᵀWV‖ alone: divide ‖ΔW‖ by it", _projected),
     Mistake("columns of Vh are taken: its rows are the directions, Vh[:r]", _columns_of_Vh),
@@ -119,6 +130,16 @@ NULL_MISTAKES = [
         lambda d, w, r, o, i: d / (w * r * r / (o * i)),
     ),
     Mistake("all of it is squared: take the root", lambda d, w, r, o, i: _null(d, w, r, o, i) ** 2),
+    Mistake(
+        "r stands above: it divides, as more directions see more of W",
+        lambda d, w, r, o, i: d / w * r * math.sqrt(o * i),
+    ),
+    Mistake("‖W‖ and ‖ΔW‖ are swapped", lambda d, w, r, o, i: w / d * math.sqrt(o * i) / r),
+    Mistake("out + in under the root: W has out·in places", lambda d, w, r, o, i: d / w * math.sqrt(o + i) / r),
+    Mistake("the mean of out and in: it is their root √(out·in)", lambda d, w, r, o, i: d / w * (o + i) / 2 / r),
+    Mistake("two roots: √(out·in) has one", lambda d, w, r, o, i: d / w * (o * i) ** 0.25 / r),
+    Mistake("rounded: give the factor as it is", lambda d, w, r, o, i: round(_null(d, w, r, o, i))),
+    Mistake("√(out·in) is missing: how many places W has", lambda d, w, r, o, i: d / w / r),
     Mistake("the rank is missing", lambda d, w, r, o, i: d / w * math.sqrt(o * i)),
     Mistake("this takes out for both sides: √(out·in)", lambda d, w, r, o, i: d / w * o / r),
     Mistake("this takes in for both sides: √(out·in)", lambda d, w, r, o, i: d / w * i / r),

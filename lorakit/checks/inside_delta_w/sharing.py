@@ -132,6 +132,13 @@ PHI_MISTAKES = [
     Mistake("φ at (1, 1) is 1.0: did you compare V with itself?", lambda U, V: _phi(V, V)[: U.shape[1]]),
     Mistake("φ at (1, 1) is 1.0: did you compare U with itself?", lambda U, V: _phi(U, U)),
     Mistake("φ at (1, 1) is 1.0: did you compare V with itself?", lambda U, V: _phi(V, V)),
+    Mistake(
+        "divided by the smaller of all counts: each entry by its own",
+        lambda U, V: _total(U, V) / min(U.shape[1], V.shape[1]),
+    ),
+    Mistake("this is 1 − φ, what is not shared", lambda U, V: 1 - _phi(U, V)),
+    Mistake("a root too many: this is √φ", lambda U, V: _phi(U, V).sqrt()),
+    Mistake("directions are taken from the last: the first ones come first", lambda U, V: _phi(U.flip(1), V.flip(1))),
     Mistake("the table is transposed: i, the directions of U, runs down", lambda U, V: _phi(V, U)),
     Mistake(
         "this is φ for all i and all j at once, one number: the whole table is asked for",

@@ -21,38 +21,11 @@ def check_truncated(truncated: Callable, *, seed: int = 0) -> None:
         B, A = draw.normal(z.out, r, dtype=z.dtype), draw.normal(r, z.inputs, dtype=z.dtype)
         k = (2, r - 1, r, 1, draw.integer(1, r), 2)[i]
         cases.append(Case(f"{z._replace(rank=r)}, k = {k}", (B, A, k), _cut(B, A, slice(0, k))))
-    mistakes = [
-        Mistake("the first k columns of B and rows of A are in no order: the directions of B·A are", _first),
-        Mistake(
-            "S is missing: U·Vh has every direction at the same size", lambda B, A, k: _cut(B, A, slice(0, k), power=0)
-        ),
-        Mistake("S stands on both sides: once, or its root on each", lambda B, A, k: _cut(B, A, slice(0, k), power=2)),
-        Mistake(
-            "√S stands on one side only: S once, or its root on each",
-            lambda B, A, k: _cut(B, A, slice(0, k), power=0.5),
-        ),
-        Mistake(
-            "these are the last k of all directions, and S is 0 there: it falls, take the first k",
-            lambda B, A, k: 0 * B @ A,
-        ),
-        Mistake(
-            "these are the smallest k directions: the largest carry the most",
-            lambda B, A, k: _cut(B, A, slice(A.shape[0] - k, A.shape[0])),
-        ),
-        Mistake("nothing is cut: this is B·A", lambda B, A, k: B @ A),
-        Mistake(
-            "this is what is lost, B·A minus its best approximation", lambda B, A, k: B @ A - _cut(B, A, slice(0, k))
-        ),
-        Mistake("one direction too few: [:k] is k of them", lambda B, A, k: _cut(B, A, slice(0, k - 1))),
-        Mistake("one direction too many: [:k] is k of them", lambda B, A, k: _cut(B, A, slice(0, k + 1))),
-        Mistake("B and A were cut apart: the best of each is not the best of B·A", _apart),
-        Mistake("the first direction is left out: counting starts at 0", lambda B, A, k: _cut(B, A, slice(1, k + 1))),
-    ]
     settle(
         "truncated",
         _product(truncated),
         cases,
-        mistakes,
+        TRUNCATED,
         otherwise="is it U·S on one side and Vh on the other, k of each?",
     )
 
@@ -65,6 +38,11 @@ def _cut(B: Tensor, A: Tensor, part: slice, power: float = 1) -> Tensor:
 
 def _first(B: Tensor, A: Tensor, k: int) -> Tensor:
     return B[:, :k] @ A[:k]
+
+
+def _longest(B: Tensor, A: Tensor, k: int) -> Tensor:
+    chosen = B.norm(dim=0).argsort(descending=True)[:k]
+    return B[:, chosen] @ A[chosen]
 
 
 def _apart(B: Tensor, A: Tensor, k: int) -> Tensor:
@@ -101,3 +79,32 @@ def _product(truncated: Callable) -> Callable:
         return left @ right
 
     return outcome
+
+
+TRUNCATED = [
+    Mistake("the first k columns of B and rows of A are in no order: the directions of B·A are", _first),
+    Mistake(
+        "S is missing: U·Vh has every direction at the same size", lambda B, A, k: _cut(B, A, slice(0, k), power=0)
+    ),
+    Mistake("S stands on both sides: once, or its root on each", lambda B, A, k: _cut(B, A, slice(0, k), power=2)),
+    Mistake(
+        "√S stands on one side only: S once, or its root on each",
+        lambda B, A, k: _cut(B, A, slice(0, k), power=0.5),
+    ),
+    Mistake(
+        "these are the last k of all directions, and S is 0 there: it falls, take the first k",
+        lambda B, A, k: 0 * B @ A,
+    ),
+    Mistake(
+        "these are the smallest k directions: the largest carry the most",
+        lambda B, A, k: _cut(B, A, slice(A.shape[0] - k, A.shape[0])),
+    ),
+    Mistake("nothing is cut: this is B·A", lambda B, A, k: B @ A),
+    Mistake("this is what is lost, B·A minus its best approximation", lambda B, A, k: B @ A - _cut(B, A, slice(0, k))),
+    Mistake("one direction too few: [:k] is k of them", lambda B, A, k: _cut(B, A, slice(0, k - 1))),
+    Mistake("one direction too many: [:k] is k of them", lambda B, A, k: _cut(B, A, slice(0, k + 1))),
+    Mistake("B and A were cut apart: the best of each is not the best of B·A", _apart),
+    Mistake("the last k columns of B and rows of A are in no order either", lambda B, A, k: B[:, -k:] @ A[-k:]),
+    Mistake("the longest columns of B are no directions of B·A: A turns and stretches them", _longest),
+    Mistake("the first direction is left out: counting starts at 0", lambda B, A, k: _cut(B, A, slice(1, k + 1))),
+]

@@ -20,6 +20,7 @@ from lorakit.checks.comparing import plain, same, usual
 from lorakit.checks.drawing import Draw
 from lorakit.checks.failing import fail, passed
 
+PAIR = "a pair: the mean over all draws, and their standard deviation"
 ROOM = 1e-5  # who stays on the line in float32 is on it
 
 
@@ -65,16 +66,20 @@ def _check_draws(function: Callable, shape: tuple[int, int, int], draws: int, st
     runs = [_drawn(watched, says, shape, draws, number) for number in (start, start, start + 1)]
     returned, seen = runs[0]
     diagnosis = _unlike_chance(seen, shape, draws) or _unrepeatable([np.array(seen) for _, seen in runs])
-    diagnosis = diagnosis or _reseeded(moved)
+    diagnosis = diagnosis or _overlapping(seen, runs[2][1]) or _reseeded(moved)
     if diagnosis:
         fail("chance", says, diagnosis=diagnosis)
     values = np.array([stable(np.linalg.svd(delta, compute_uv=False)) for delta in seen])
     expected = [values.mean(), values.std(ddof=1)]
     if not any(same([values.mean(), values.std(ddof=ddof)], returned, 1e-6) for ddof in (0, 1)):
-        fail("chance", says, expected, returned, _misread(values, returned) or usual(expected, returned, 1e-6))
+        fail("chance", says, expected, returned, _misread(values, returned) or usual(expected, returned, 1e-6) or PAIR)
     likely = np.array([stable(sigma) for sigma in product_spectra(*shape, 2000, 7)])
     if abs(expected[0] - likely.mean()) > 6 * likely.std() / draws**0.5:
         fail("chance", says, likely.mean(), expected[0], "B and A are not Gaussian: draw every entry from N(0, 1)")
+    size = float(np.mean(np.square(seen))) / shape[2]
+    if abs(size - 1) > 0.2:
+        why = "entries of B and A have variance 1, so those of B·A have r: another law, or a scale in front?"
+        fail("chance", says, f"the mean of ΔW² is about {shape[2]}", f"{size * shape[2]:.3g}", why)
 
 
 def _watched(function: Callable, moved: set[str]) -> Callable:
@@ -132,6 +137,8 @@ def _unlike_chance(seen: Sequence[np.ndarray], shape: tuple[int, int, int], draw
         return f"measure was given a {other}: it takes one ΔW = B·A of shape (out, in) = {shape[:2]}"
     if all(np.allclose(delta, seen[0]) for delta in seen):
         return "every draw is the same ΔW: is the generator made again inside the loop?"
+    if any(np.linalg.matrix_rank(np.concatenate(seen[:2], axis), tol=1e-4) <= shape[2] for axis in (0, 1)):
+        return "A or B is the same in every draw: draw both inside the loop"
     rank = np.linalg.matrix_rank(seen[0], tol=1e-4 * np.linalg.norm(seen[0]))
     if rank != shape[2]:
         return f"your random ΔW has rank {rank}, and B·A has rank {shape[2]}: like is to be compared with like"
@@ -146,6 +153,12 @@ def _unrepeatable(runs: Sequence[np.ndarray]) -> str | None:
     return "another seed drew the same matrices: the seed is not used" if np.allclose(runs[0], runs[2]) else None
 
 
+def _overlapping(seen: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> str | None:
+    if not any(np.allclose(one, two) for one in seen for two in other):
+        return None
+    return "the next seed drew most of the same matrices: one generator from the seed, not a new one from seed + n"
+
+
 def _misread(values: np.ndarray, returned: object) -> str | None:
     mean, spread = values.mean(), values.std(ddof=1)
     slips = {
@@ -155,6 +168,9 @@ def _misread(values: np.ndarray, returned: object) -> str | None:
         ],
         "this is the variance: its square root has the unit of the measure": [mean, spread**2],
         "the mean comes first, then the spread": [spread, mean],
+        "this is the median: the mean is asked for": [float(np.median(values)), spread],
+        "this is the sum over the draws: their mean is asked for": [values.sum(), spread],
+        "this is the range, the largest less the smallest: the standard deviation is asked for": [mean, np.ptp(values)],
     }
     return next((says for says, pair in slips.items() if same(pair, returned, 0.01 * spread)), None)
 

@@ -24,7 +24,13 @@ def check_d90(function: Callable, *, seed: int = 0) -> None:
     searches.append(_tied(draw, draw.integer(9, 14)))
     for case, asked in searches:
         _check_runs(function, case, asked)
-    settle("d90", function, [case for case, _ in searches], (TIED, *D90))
+    settle(
+        "d90",
+        function,
+        [case for case, _ in searches],
+        (TIED, *WITHOUT, *D90),
+        otherwise="the answer is one of the ladder, or ∞: the least whose score reaches the target",
+    )
 
 
 def _search(draw: Draw, length: int, reached: bool) -> tuple[Case, list[int]]:
@@ -85,8 +91,16 @@ def _at(ladder: Sequence[int], place: int, none: float = math.inf) -> float:
     return ladder[place] if 0 <= place < len(ladder) else none
 
 
+def _none(score: Callable, ladder: Sequence[int], full: float, none: float | None) -> float | None:
+    """What stands for "none of them", where none reaches the target."""
+    if _least(score, ladder, _target(score, full)) < len(ladder):
+        raise ValueError("one of them does")
+    return none
+
+
+NONE = "no d of the ladder reaches the target here: that is ∞, math.inf"
 D90 = (
-    Mistake("no d of the ladder reaches the target here: that is ∞, math.inf", lambda score, ladder, full: ladder[-1]),
+    Mistake(NONE, lambda score, ladder, full: ladder[-1]),
     Mistake(
         "the target is 0.9·full here: what the untrained model scores is no merit of z; take 90 % of the gain",
         lambda score, ladder, full: _at(ladder, _least(score, ladder, 0.9 * full)),
@@ -115,4 +129,7 @@ D90 = (
 TIED = Mistake(  # equal to what is right where no score is the target itself
     "a score that is the target reaches it: ≥, not >",
     lambda score, ladder, full: _at(ladder, _least(score, ladder, math.nextafter(_target(score, full), math.inf))),
+)
+WITHOUT = tuple(
+    Mistake(NONE, lambda score, ladder, full, none=none: _none(score, ladder, full, none)) for none in (-1, 0, None)
 )

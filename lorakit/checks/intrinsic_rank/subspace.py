@@ -17,12 +17,15 @@ from lorakit.checks.checking import Case, Mistake, call, settle
 from lorakit.checks.drawing import DTYPES, Draw
 from lorakit.checks.failing import fail
 
+IN_TURN = "cut P·z into pieces as long as the tensors, one after another, and add each to its own"
+A_STEP = "start at z = 0; each step is z − lr·∂L/∂z, at the W of this step, and lr stays what it is"
+
 
 def check_subspace(function: Callable, *, seed: int = 0) -> None:
     """`moved(start, P, z)` → θ₀ + P·z, one tensor after another, in a graph that leads to z; raises `CheckFailed`."""
     draw = Draw(seed)
     cases = [_placed(draw, count, DTYPES[n % 2]) for n, count in enumerate((2, 3, 1, 4))]
-    settle("subspace", function, cases, SUBSPACE, then=lambda: _lead_back(function, cases))
+    settle("subspace", function, cases, SUBSPACE, otherwise=IN_TURN, then=lambda: _lead_back(function, cases))
 
 
 def _lead_back(function: Callable, cases: Sequence[Case]) -> None:
@@ -42,7 +45,7 @@ def check_descend(function: Callable, *, seed: int = 0) -> None:
         given = (W, draw.orthonormal(out * inputs, d, dtype), x, y, steps, 0.5)
         says = f"W {out}×{inputs}, d = {d}, {rows} rows, {steps} steps"
         cases.append(Case(says, given, _descended(*given)))
-    settle("descend", function, cases, DESCEND)
+    settle("descend", function, cases, DESCEND, otherwise=A_STEP)
 
 
 # ── θ₀ + P·z ────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,6 +68,10 @@ def _moved(
     return [part + (read(move, part) if read else move.view_as(part)) for part, move in zip(start, parts)]
 
 
+def _multiplied(start: Sequence[Tensor], P: Tensor, z: Tensor) -> list[Tensor]:
+    return [part * (moved - part) for part, moved in zip(start, _moved(start, P, z))]
+
+
 def _by_columns(move: Tensor, part: Tensor) -> Tensor:
     return move.view(part.shape[::-1]).permute(*range(part.ndim)[::-1])
 
@@ -80,6 +87,13 @@ SUBSPACE = (
         lambda start, P, z: _moved(start, P, z, _by_columns),
     ),
     Mistake("θ₀ − P·z: this goes the other way", lambda start, P, z: _moved(start, P, -z)),
+    Mistake("the move is twice as long as P·z", lambda start, P, z: _moved(start, P, 2 * z)),
+    Mistake("θ₀·P·z: the move is added, not multiplied", _multiplied),
+    Mistake("the tensors came back from the last to the first", lambda start, P, z: _moved(start, P, z)[::-1]),
+    Mistake(
+        "the columns of P are scaled to length 1: P is used as it is",
+        lambda start, P, z: _moved(start, P / P.norm(dim=0), z),
+    ),
     Mistake("z does not come in: these are the values at z = 0", lambda start, P, z: list(start)),
     Mistake(
         "this is one long vector: give each tensor its own shape back",
@@ -95,10 +109,10 @@ SUBSPACE = (
 # ── Training z alone ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _descended(W, P, x, y, steps, lr, *, all_of_it=False, summed=1.0, piling=False, start=1.0, extra=0):
+def _descended(W, P, x, y, steps, lr, *, all_of_it=False, summed=1.0, piling=False, start=1.0, extra=0, begin=0.0):
     """W after gradient descent on z, or what one of the mistakes makes of it."""
     W0, P, x, y = (tensor.detach().double() for tensor in (W, P, x, y))
-    z, moved, pile = torch.zeros(P.shape[1], dtype=torch.float64), torch.zeros_like(W0), torch.zeros_like(W0)
+    z, moved, pile = torch.full((P.shape[1],), begin, dtype=torch.float64), torch.zeros_like(W0), torch.zeros_like(W0)
     for _ in range(steps + extra):
         W = W0 + (moved if all_of_it else (P @ z).view_as(W0))
         G = 2 * (x @ W.mT - y).mT @ x / y.numel() * summed
@@ -118,6 +132,13 @@ DESCEND = (
         lambda W, P, x, y, steps, lr: _descended(W, P, x, y, steps, lr, summed=y.shape[1]),
     ),
     Mistake("gradients pile up from step to step: set z.grad back before each", partial(_descended, piling=True)),
+    Mistake("this is one step: `steps` are asked for", lambda W, P, x, y, steps, lr: _descended(W, P, x, y, 1, lr)),
+    Mistake(
+        "the gradient is that at W₀ in every step: work it out anew",
+        lambda W, P, x, y, steps, lr: _descended(W, P, x, y, 1, steps * lr),
+    ),
+    Mistake("lr is an argument, and 0.1 was taken", lambda W, P, x, y, steps, lr: _descended(W, P, x, y, steps, 0.1)),
+    Mistake("z starts at 0: here it starts at 1", partial(_descended, begin=1.0)),
     Mistake("this is P·z alone: W₀ is missing", partial(_descended, start=0.0)),
     Mistake(
         "the loss goes up: a step is −lr·gradient", lambda W, P, x, y, steps, lr: _descended(W, P, x, y, steps, -lr)

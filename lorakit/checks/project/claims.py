@@ -55,6 +55,8 @@ def _form(one: Mapping[str, Any]) -> str | None:
             return f"{name!r} is a {_said(kind)}, not {one[name]!r}"
     if len(one["claim"].split()) < 4:
         return "'claim' is a sentence that could be false, of four words at least"
+    if one["claim"].strip().endswith("?") or "todo" in one["claim"].casefold():
+        return "'claim' states something: no question, and nothing that is still to be written"
     if len(one["by"].split()) < 3:
         return "'by' says how the null was got, in three words at least: a reader has to be able to do it again"
     return None if one["kind"] in KINDS else f"'kind' is one of {', '.join(KINDS)}, not {one['kind']!r}"

@@ -38,7 +38,7 @@ def _leaky(draw: Draw, *kinds: str) -> Case:
     apart = "".join(texts[7].split(" ")[:2]) + " " + " ".join(texts[7].split(" ")[2:])  # its first two words in one
     texts[6], turned = _with_accent(texts[6]), " and ".join(reversed(texts[5].split(" and ")))
     train[6] = (texts[6], train[6][1])
-    near = [texts[0].split(" and ")[0], apart, texts[6].replace("é", " "), turned]
+    near = [texts[0].split(" and ")[0], f"{texts[0]} and more", apart, texts[6].replace("é", " "), turned]
     test = [(text, draw.integer(0, 1)) for text in [*texts[9:], *near]]
     leaks = [row for n, kind in enumerate(kinds) for row in _dressed(train[n + 1], kind)]
     rows = [(row, False) for row in test] + [(row, True) for row in leaks]
@@ -103,6 +103,16 @@ def _within(train: Rows, test: Rows) -> list[int]:
     return [n for n, (text, _) in enumerate(test) if any(_normal(text) in other for other in known)]
 
 
+def _around(train: Rows, test: Rows) -> list[int]:
+    known = [_normal(text) for text, _ in train]
+    return [n for n, (text, _) in enumerate(test) if any(other in _normal(text) for other in known)]
+
+
+def _every_row(train: Rows, test: Rows) -> list[bool]:
+    places = _found(train, test, lambda row: _normal(row[0]))
+    return sorted(n in places for n in range(len(test)))
+
+
 def _by(key: Callable[[tuple[str, int]], object]) -> Callable[[Rows, Rows], list[int]]:
     return lambda train, test: _found(train, test, key)
 
@@ -154,6 +164,23 @@ MISTAKES = (
         _text_only(lambda text: _normal(text).replace(" ", "")),
     ),
     Mistake("a text that is a part of another one is not that text: compare whole texts", _within),
+    Mistake("a text that holds another one is not that text: compare whole texts", _around),
+    Mistake(
+        "places count from 0: the first is test[0]",
+        lambda train, test: [n + 1 for n in _text_only(_normal)(train, test)],
+    ),
+    Mistake("True or False for every row: give the places of those that leaked", _every_row),
+    Mistake(
+        "these are the rows: give their places",
+        lambda train, test: sorted(test[n] for n in _text_only(_normal)(train, test)),
+    ),
+    Mistake(
+        "this is their share: give their places", lambda train, test: len(_text_only(_normal)(train, test)) / len(test)
+    ),
+    Mistake(
+        "digits are dropped, and year 1 and year 2 become the same",
+        _text_only(lambda text: " ".join(re.findall(r"[^\W\d]+", text.lower()))),
+    ),
     Mistake("a leak that stands twice in the test rows was counted once: give both places", _first_only),
     Mistake(
         "these are places in train; asked are those in test",

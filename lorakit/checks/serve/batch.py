@@ -18,13 +18,20 @@ from lorakit.checks.drawing import Draw
 def check_storage(function: Callable, *, seed: int = 0) -> None:
     """`storage(parameters, tasks, matrices, d, rank, size)` → (bytes of copies, of adapters); raises `CheckFailed`."""
     draw, cases = Draw(seed), []
-    for size in (2, 4, 2, 4):
-        d, rank, tasks, matrices = draw.integer(40, 90), draw.integer(3, 7), draw.integer(3, 30), draw.integer(5, 12)
+    for size in (4, 2, 4, 2):
+        d, rank = draw.integer(40, 90), draw.choice(3, 5, 6, 7)
+        tasks, matrices = draw.integer(3, 30), draw.integer(5, 12)
         given = (draw.integer(200_000, 900_000), tasks, matrices, d, rank, size)
         adapters = (given[0] + tasks * 2 * matrices * d * rank) * size
         says = f"{given[0]:,} parameters, {tasks} tasks, {matrices} matrices of width {d}, r = {rank}, {size} bytes"
         cases.append(Case(says, given, [given[0] * tasks * size, adapters], tolerance=1e-9))
-    settle("storage", listing(function), cases, STORAGE)
+    settle(
+        "storage",
+        listing(function),
+        cases,
+        STORAGE,
+        otherwise="`tasks` copies of the model; or one model, and beside it two factors d·r for each matrix and task",
+    )
 
 
 def check_mixed(function: Callable, *, seed: int = 0) -> None:
@@ -39,7 +46,13 @@ def check_mixed(function: Callable, *, seed: int = 0) -> None:
             task[draw.integer(1, rows - 2)] = -1
         says = f"x {rows}×{length}×{inputs}, {tasks} adapters of rank {rank}, task = {task.tolist()}"
         cases.append(Case(says, (x, W, A, B, task), _row_by_row(x, W, A, B, task)))
-    settle("mixed", function, cases, MIXED)
+    settle(
+        "mixed",
+        function,
+        cases,
+        MIXED,
+        otherwise="row i goes through W, and through B[t] and A[t] of its own t = task[i], both added",
+    )
 
 
 def _row_by_row(x: Tensor, W: Tensor, A: Tensor, B: Tensor, task: Tensor) -> Tensor:
@@ -77,6 +90,30 @@ STORAGE = (
         lambda P, n, m, d, r, size: [P * n * size, (P + 2 * m * d * r) * size],
     ),
     Mistake(
+        "the copies are one: each task has a whole model then",
+        lambda P, n, m, d, r, size: [P * size, (P + 2 * m * d * r) * size],
+    ),
+    Mistake(
+        "the frozen model is counted among the copies too: one for each task, and no more",
+        lambda P, n, m, d, r, size: [P * (n + 1) * size, (P + n * 2 * m * d * r) * size],
+    ),
+    Mistake(
+        "only one matrix is adapted here: each adapter has `matrices` of them",
+        lambda P, n, m, d, r, size: [P * n * size, (P + n * 2 * d * r) * size],
+    ),
+    Mistake("the rank is missing", lambda P, n, m, d, r, size: [P * n * size, (P + n * 2 * m * d) * size]),
+    Mistake(
+        "`size` is in bytes already", lambda P, n, m, d, r, size: [P * n * size, (P + n * 2 * m * d * r) * size * 8]
+    ),
+    Mistake(
+        "this is what adapters save: how much they take is asked for",
+        lambda P, n, m, d, r, size: [P * n * size, (P * n - P - n * 2 * m * d * r) * size],
+    ),
+    Mistake(
+        "the adapters' parameters take `size` bytes as well",
+        lambda P, n, m, d, r, size: [P * n * size, P * size + n * 2 * m * d * r],
+    ),
+    Mistake(
         "the copies come first, then the adapters",
         lambda P, n, m, d, r, size: [(P + n * 2 * m * d * r) * size, P * n * size],
     ),
@@ -89,6 +126,11 @@ def _everywhere(x: Tensor, W: Tensor, change: Tensor) -> Tensor:
 
 def _minus_one_as_last(x: Tensor, W: Tensor, A: Tensor, B: Tensor, task: Tensor) -> Tensor:
     return _row_by_row(x, W, A, B, task % len(A))
+
+
+def _times_task(x: Tensor, W: Tensor, A: Tensor, B: Tensor, task: Tensor) -> Tensor:
+    alone = x @ W.mT
+    return alone + task.view(-1, 1, 1) * (_row_by_row(x, W, A, B, task % len(A)) - alone)
 
 
 MIXED = (
@@ -127,6 +169,25 @@ MIXED = (
     Mistake(
         "task 0 got no adapter: 0 is the first of them, and −1 the sign for none",
         lambda x, W, A, B, task: _row_by_row(x, W, A, B, torch.where(task == 0, -1, task)),
+    ),
+    Mistake("B·A·x is taken off: it is added", lambda x, W, A, B, task: 2 * (x @ W.mT) - _row_by_row(x, W, A, B, task)),
+    Mistake("B·A·x is added twice", lambda x, W, A, B, task: 2 * _row_by_row(x, W, A, B, task) - x @ W.mT),
+    Mistake("B·A·x is multiplied by the number of its task: that only says which one", _times_task),
+    Mistake(
+        "rows took the adapters in turn, by their place in the batch: `task` says which",
+        lambda x, W, A, B, task: _row_by_row(x, W, A, B, torch.arange(len(x)) % len(A)),
+    ),
+    Mistake(
+        "every row got the adapter of the last row: look the factors up with the whole of `task`",
+        lambda x, W, A, B, task: _everywhere(x, W, B[task[-1]] @ A[task[-1]]),
+    ),
+    Mistake(
+        "tasks count from 0: this is one too low",
+        lambda x, W, A, B, task: _row_by_row(x, W, A, B, (task - 1).clamp(min=-1)),
+    ),
+    Mistake(
+        "task −1 got adapter 1: it means the frozen model alone",
+        lambda x, W, A, B, task: _row_by_row(x, W, A, B, task.abs()),
     ),
     Mistake("no row got an adapter: this is W·x", lambda x, W, A, B, task: x @ W.mT),
 )

@@ -63,7 +63,8 @@ def _check(machine: Machine, says: str, rounds: int, warmup: int, returned: Any)
     timed, everything = (_by_name(names, log) for log in (machine.log[first:], machine.log))
     expected = {name: _pair(took, 1) for name, took in timed.items()}
     if not any(same({name: _pair(took, ddof) for name, took in timed.items()}, returned, 1e-6) for ddof in (0, 1)):
-        why = _misread(timed, everything, returned) or usual(expected, returned, 1e-6)
+        pairs = isinstance(returned, Mapping) and returned.keys() == expected.keys()
+        why = _misread(timed, everything, returned) or (None if pairs else usual(expected, returned, 1e-6))
         fail("latency", says, expected, returned, why or "each name has a pair (mean, spread), in milliseconds")
 
 
@@ -110,6 +111,19 @@ def _misread(timed: Mapping[str, np.ndarray], everything: Mapping[str, np.ndarra
         ],
         "this is the median; table 1 has the mean": lambda t, spread: [float(np.median(t)), spread],
         "this is a median; table 1 has the mean": lambda t, spread: [float(np.sort(t)[(len(t) - 1) // 2]), spread],
+        "these are microseconds: 1 s is 1000 ms": lambda t, spread: [t.mean() * 1e3, spread * 1e3],
+        "this is the fastest call: table 1 has the mean": lambda t, spread: [t.min(), spread],
+        "the first round on the clock is left out: the warm-up was before it": lambda t, spread: _pair(t[1:], 0),
+        "this is the range, the slowest less the fastest: the standard deviation is asked for": lambda t, _: [
+            t.mean(),
+            np.ptp(t),
+        ],
+        "this is the variance: its square root is in milliseconds": lambda t, spread: [t.mean(), spread**2],
+        "the spread is in percent of the mean: give milliseconds": lambda t, spread: [
+            t.mean(),
+            100 * spread / t.mean(),
+        ],
+        "the times are negative: after − before": lambda t, spread: [-t.mean(), spread],
         "this is the time of all rounds together: divide by their number": lambda t, spread: [t.sum(), spread],
         "the mean comes first, then the spread": lambda t, spread: [spread, t.mean()],
     }

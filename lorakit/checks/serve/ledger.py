@@ -100,7 +100,10 @@ def _listing(function: Callable, title: str) -> Callable:
     def answer(*args: Any) -> Any:
         try:
             return function(*args)
-        except (ValueError, KeyError, AssertionError) as error:
+        except KeyError as error:
+            why = "a key that there should be is looked up before anybody asked whether it is there"
+            fail("ledger", title, returned=f"it raised KeyError: {error}", diagnosis=why)
+        except (ValueError, AssertionError) as error:
             why = (
                 "a ledger lists all that is wrong and leaves it to the caller to refuse: it does not stop at the first"
             )
@@ -129,6 +132,10 @@ def _overlooked(expected: set, found: set, tensors: dict[str, Tensor], layers: d
         return f"{_last(twofold[0])} {says}: 'not finite' is for a tensor that is asked for and has its shape"
     if lacking and {key for _, key in lacking} == {key for _, key in added}:
         return f"the words are 'missing', 'unknown', 'shape' and 'not finite', not {added[0][0]!r}"
+    if added and {(what, f"{key}.weight") for what, key in added} <= expected:
+        return "keys end in .weight in the file: give them as they are there"
+    if added and {(key, what) for what, key in added} <= expected:
+        return "a pair is (what, key), and these are (key, what)"
     if added:
         return _false_alarm(added[0][0], added[0][1], tensors)
     what, key = lacking[0]

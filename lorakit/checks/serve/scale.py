@@ -28,7 +28,7 @@ def check_scale(function: Callable, *, seed: int = 0) -> None:
         without = {name: value for name, value in config.items() if name != key}
         cases.append(Case(f"{key} is not there", (without,), REFUSED + key))
         cases.append(Case(f"{key} is null in the file", (config | {key: None},), REFUSED + key))
-    settle("scale", _refusing(function), cases, SCALE)
+    settle("scale", _refusing(function), cases, SCALE, otherwise=_missaid, looks=False)
 
 
 def _refusing(function: Callable) -> Callable:
@@ -42,6 +42,12 @@ def _refusing(function: Callable) -> Callable:
         except ValueError as error:
             named = [key for key in ("lora_alpha", "use_rslora", "r") if _names(str(error), key)]
             return REFUSED + (named[0] if len(named) == 1 else "nothing" if not named else " and ".join(named))
+        except (AssertionError, RuntimeError) as error:
+            if isinstance(error, NotImplementedError):
+                raise
+            name = type(error).__name__
+            why = f"it refuses with {name}: a caller waits for ValueError, which says that the file is wrong"
+            fail("scale", f"config has {sorted(config)}", returned=f"{type(error).__name__}: {error}", diagnosis=why)
         except (KeyError, TypeError) as error:
             null = [key for key, value in config.items() if value is None]
             why = "a bare KeyError tells nobody what to do: look first, and raise a ValueError that names the key"
@@ -49,6 +55,14 @@ def _refusing(function: Callable) -> Callable:
             fail("scale", f"config has {sorted(config)}", returned=f"{type(error).__name__}: {error}", diagnosis=why)
 
     return answer
+
+
+def _missaid(case: Case, returned: Any) -> str:
+    if isinstance(returned, Exception):
+        return "the error came back as a value: raise it"
+    if isinstance(returned, str) and " and " in returned:
+        return "the message names keys that are there: say which one is not"
+    return "look for all three keys first, refuse where one is missing, and then divide"
 
 
 def _names(message: str, key: str) -> bool:
@@ -64,7 +78,36 @@ def _guessing(**defaults: Any) -> Callable[[dict], float]:
     return scale
 
 
+def _instead(value: float | None) -> Callable[[dict], float | None]:
+    """A function that returns `value` where it should refuse."""
+
+    def scale(config: dict) -> float | None:
+        known = all(config.get(key) is not None for key in ("lora_alpha", "use_rslora", "r"))
+        return _guessing()(config) if known else value
+
+    return scale
+
+
 SCALE = (
+    *(
+        Mistake(f"{value} came back where a key is missing: refuse, with a ValueError", _instead(value))
+        for value in (None, math.nan, 0.0)
+    ),
+    Mistake(
+        "// rounds α/r down to a whole number: use /", lambda c: {False: c["lora_alpha"] // c["r"]}[c["use_rslora"]]
+    ),
+    Mistake(
+        "// rounds α/r down to a whole number: use /",
+        lambda c: {False: int(c["lora_alpha"]) // c["r"]}[c["use_rslora"]],
+    ),
+    Mistake(
+        "with use_rslora it is α/√r: neither r·√r nor r²",
+        lambda c: {True: c["lora_alpha"] / c["r"] ** 1.5}[c["use_rslora"]],
+    ),
+    Mistake(
+        "with use_rslora it is α/√r: neither r·√r nor r²",
+        lambda c: {True: c["lora_alpha"] / c["r"] ** 2}[c["use_rslora"]],
+    ),
     Mistake("this is α: divide by r", lambda c: c["lora_alpha"]),
     Mistake("this is r/α, upside down", lambda c: c["r"] / c["lora_alpha"]),
     Mistake("this is α·r", lambda c: c["lora_alpha"] * c["r"]),

@@ -27,7 +27,13 @@ def check_switch(function: Callable, *, seed: int = 0) -> None:
             (draw.normal(out, r, dtype=dtype), draw.normal(r, inputs, dtype=dtype)) for r in (rank, other)
         )  # scales are folded into B
         cases.append(Case(f"W {out}×{inputs}, ranks {rank} and {other}", (W, old, new), W - _of(old) + _of(new)))
-    settle("switch", function, cases, SWITCH)
+    settle(
+        "switch",
+        function,
+        cases,
+        SWITCH,
+        otherwise="three terms: W, less what the old pair makes, and what the new pair makes",
+    )
 
 
 def check_drift(function: Callable, *, seed: int = 0) -> None:
@@ -40,19 +46,12 @@ def check_drift(function: Callable, *, seed: int = 0) -> None:
         given = (W, deltas, draw.integer(5, 9))
         says = f"W {out}×{inputs} in {_short(dtype)}, {count} adapters, {given[2]} rounds"
         cases.append(Case(says, given, _drift(*given)))
-    settle("drift", listing(function), cases, DRIFT)
+    settle("drift", listing(function), cases, DRIFT, otherwise=ROUNDS)
 
 
-def check_survived(function: Callable, *, seed: int = 0) -> None:
-    """`survived(W, delta)` → share of the entries meant to change that a cast let change; raises `CheckFailed`."""
-    draw, cases = Draw(seed), []
-    for dtype, size in ((torch.bfloat16, 2e-4), (torch.float16, 2e-5), (torch.bfloat16, 1e-3), (torch.float32, 1e-3)):
-        out, inputs = draw.distinct(2, 20, 40)
-        W, delta = draw.normal(out, inputs).mul(0.2).to(dtype), size * draw.normal(out, inputs)
-        delta[:: draw.integer(2, 4)] = 0  # rows that are not to change: a fused projection of which a part is adapted
-        cases.append(Case(f"W {out}×{inputs} in {_short(dtype)}, ΔW about {size:g}", (W, delta), _survived(W, delta)))
-    nothing = (torch.ones(4, 3, dtype=torch.bfloat16), torch.zeros(4, 3))
-    settle("survived", function, [*cases, Case("ΔW = 0", nothing, 1.0)], SURVIVED)
+ROUNDS = (
+    "in a round each adapter goes in and out, one after another; then ‖W_k − W₀‖/‖W₀‖, with W₀ from before the first"
+)
 
 
 def _short(dtype: torch.dtype) -> str:
@@ -72,6 +71,14 @@ SWITCH = (
         "(B′ − B)(A′ − A) has cross terms: B′A′ − BA is a difference of two products",
         lambda W, old, new: W + (new[0] - old[0]) @ (new[1] - old[1]),
     ),
+    Mistake("W came back as it was", lambda W, old, new: W),
+    Mistake("this is the new adapter alone: W is missing", lambda W, old, new: _of(new)),
+    Mistake("both are taken off: the new one is added", lambda W, old, new: W - _of(old) - _of(new)),
+    Mistake("the old one is half taken off: all of it", lambda W, old, new: W - _of(old) / 2 + _of(new)),
+    Mistake("B of one pair met A of the other", lambda W, old, new: W - old[0] @ new[1] + _of(new)),
+    Mistake("B of one pair met A of the other", lambda W, old, new: W - _of(old) + new[0] @ old[1]),
+    Mistake("half precision rounds W: keep the dtype", lambda W, old, new: (W - _of(old) + _of(new)).half()),
+    Mistake("half precision rounds W: keep the dtype", lambda W, old, new: (W - _of(old) + _of(new)).bfloat16()),
     Mistake("this is the change alone: W is missing", lambda W, old, new: _of(new) - _of(old)),
 )
 
@@ -95,6 +102,16 @@ def _drift(
 
 def _far(W: Tensor, start: Tensor) -> float:
     return float((W.double() - start.double()).norm() / start.double().norm())
+
+
+def _round_by_round(W: Tensor, deltas: Sequence[Tensor], rounds: int) -> list[float]:
+    seen = []
+    for _ in range(rounds):
+        before = W
+        for delta in deltas:
+            W = (W + delta) - delta
+        seen.append(_far(W, before))
+    return seen
 
 
 def _measured_roughly(W: Tensor, deltas: Sequence[Tensor], rounds: int) -> list[float]:
@@ -131,35 +148,25 @@ DRIFT = (
         "this is ‖W_k − W₀‖: divide by ‖W₀‖",
         lambda W, deltas, rounds: [far * float(W.double().norm()) for far in _drift(W, deltas, rounds)],
     ),
+    Mistake("this is how far each round moved: measure from W₀, before the first", _round_by_round),
+    Mistake(
+        "these are running sums: each entry is the distance after its round",
+        lambda W, deltas, rounds: torch.tensor(_drift(W, deltas, rounds)).cumsum(0).tolist(),
+    ),
+    Mistake("the norms are squared", lambda W, deltas, rounds: [far**2 for far in _drift(W, deltas, rounds)]),
+    Mistake(
+        "these are percent: give ‖W_k − W₀‖/‖W₀‖",
+        lambda W, deltas, rounds: [100 * far for far in _drift(W, deltas, rounds)],
+    ),
+    Mistake("only the first adapter goes in and out", lambda W, deltas, rounds: _drift(W, deltas[:1], rounds)),
+    Mistake(
+        "the adapters were summed and went in as one: each by itself",
+        lambda W, deltas, rounds: _drift(W, [sum(deltas[1:], deltas[0])], rounds),
+    ),
+    Mistake(
+        "the adapters went in from the last to the first", lambda W, deltas, rounds: _drift(W, deltas[::-1], rounds)
+    ),
+    Mistake("the last round comes first here", lambda W, deltas, rounds: _drift(W, deltas, rounds)[::-1]),
     Mistake("this is the drift after the last round only", lambda W, deltas, rounds: _drift(W, deltas, rounds)[-1]),
     Mistake("the difference is measured in half precision itself: W.float() before you subtract", _measured_roughly),
-)
-
-
-def _survived(W: Tensor, delta: Tensor) -> float:
-    wanted = delta != 0
-    return float(_moved(W, delta)[wanted].double().mean()) if wanted.any() else 1.0
-
-
-def _moved(W: Tensor, delta: Tensor) -> Tensor:
-    return (W.float() + delta).to(W.dtype) != W
-
-
-SURVIVED = (
-    Mistake("0/0 where nothing is to change: all of nothing survived, 1", lambda W, delta: float("nan")),
-    Mistake("this is the share that was lost", lambda W, delta: 1 - _survived(W, delta)),
-    Mistake(
-        "the share is of the entries that ΔW is to change: those where ΔW is 0 are none of them",
-        lambda W, delta: _moved(W, delta).float().mean(),
-    ),
-    Mistake("this is a percentage: give a share between 0 and 1", lambda W, delta: 100 * _survived(W, delta)),
-    Mistake("this is how many entries changed, not which share of them", lambda W, delta: int(_moved(W, delta).sum())),
-    Mistake(
-        "everything survives here: was the sum cast back to the dtype of W before you compared?",
-        lambda W, delta: 1.0,
-    ),
-    Mistake(
-        "the entries that came out exactly W + ΔW are counted: rounding moves most of those that did change",
-        lambda W, delta: ((W.float() + delta).to(W.dtype).float() == W.float() + delta)[delta != 0].float().mean(),
-    ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from lorakit.checks.checking import Case, Mistake, copied, settle
+from lorakit.checks.comparing import same
 from lorakit.checks.drawing import Draw
 from lorakit.checks.small import small
 
@@ -22,16 +23,22 @@ def check_bitfit(bitfit: Callable, *, seed: int = 0) -> None:
         if "bias_gate" in says:
             model.bias_gate = nn.Linear(model.head.in_features, 2, bias=False)
         cases.append(Case(f"a Transformer, {says}", (model,), _run(_bitfit)(copied(model)), changes=True))
-    settle("bitfit", _run(bitfit), cases, BITFIT_MISTAKES, otherwise=_difference)
+    settle("bitfit", _run(bitfit), cases, BITFIT_MISTAKES, otherwise=_difference, looks=False)
 
 
 def _run(bitfit: Callable) -> Callable:
     """What trains after it, and what it says."""
 
     def outcome(model: nn.Module) -> dict[str, Any]:
+        before = copied(dict(model.named_parameters()))
         said = bitfit(model)
         trains = sorted(name for name, p in model.named_parameters() if p.requires_grad)
-        return {"trains": trains, "returned": sorted(said, key=str) if isinstance(said, list | tuple | set) else said}
+        changed = [name for name, p in model.named_parameters() if not same(before[name], p, 0.0)]
+        return {
+            "trains": trains,
+            "changed": changed,
+            "returned": sorted(said, key=str) if isinstance(said, list | tuple | set) else said,
+        }
 
     return outcome
 
@@ -60,6 +67,8 @@ def _difference(case: Case, returned: Any) -> str:
     more, less = sorted(trains - wanted), sorted(wanted - trains)
     if more or less:
         return f"trains and should not: {more[:3]}; should and does not: {less[:3]}"
+    if returned["changed"]:
+        return f"{returned['changed'][0]} has other values now: BitFit starts from those that are there"
     return "the right ones train; return the list of their names"
 
 

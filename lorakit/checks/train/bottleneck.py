@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lorakit.checks.checking import Case, Mistake, settle
 from lorakit.checks.drawing import Draw
+
+WITHIN = "what each takes: LoRA r·(d + d) a matrix, a bottleneck of width r its two matrices and two biases a place"
 
 
 def check_bottleneck(bottleneck: Callable, *, seed: int = 0) -> None:
@@ -18,36 +21,8 @@ def check_bottleneck(bottleneck: Callable, *, seed: int = 0) -> None:
         shapes = ((2, 3, z.out), (4, z.out), (z.out,))[i % 3], (z.rank, z.out), (z.rank,), (z.out, z.rank), (z.out,)
         args = tuple(draw.normal(*shape, dtype=z.dtype) for shape in shapes)
         cases.append(Case(f"h {tuple(shapes[0])}, r = {z.rank}, {str(z.dtype)[6:]}", args, _through(*args)))
-    mistakes = [
-        Mistake("h itself is missing: the bottleneck adds to it", lambda h, *rest: _through(h, *rest) - h),
-        Mistake(
-            "GELU is missing: without it, this is a matrix of rank r, and could be merged",
-            lambda *a: _through(*a, act=lambda x: x),
-        ),
-        Mistake("this has ReLU: GELU is asked for", lambda *a: _through(*a, act=F.relu)),
-        Mistake(
-            "this is GELU's tanh approximation: F.gelu(x) is the exact one",
-            lambda *a: _through(*a, act=lambda x: F.gelu(x, approximate="tanh")),
-        ),
-        Mistake("the bias c is missing", lambda h, D, c, U, e: _through(h, D, 0 * c, U, e)),
-        Mistake("the bias e is missing", lambda h, D, c, U, e: _through(h, D, c, U, 0 * e)),
-        Mistake(
-            "GELU stands behind up: it belongs between down and up",
-            lambda h, D, c, U, e: h + F.gelu((h @ D.mT + c) @ U.mT + e),
-        ),
-        Mistake(
-            "GELU twice: once, between down and up", lambda h, D, c, U, e: h + F.gelu(F.gelu(h @ D.mT + c) @ U.mT + e)
-        ),
-        Mistake(
-            "c is added behind GELU: it belongs inside", lambda h, D, c, U, e: h + (F.gelu(h @ D.mT) + c) @ U.mT + e
-        ),
-        Mistake(
-            "GELU is laid around everything: h passes by it",
-            lambda h, D, c, U, e: F.gelu(h + (h @ D.mT + c) @ U.mT + e),
-        ),
-    ]
     settle(
-        "bottleneck", bottleneck, cases, mistakes, otherwise="down first, then c, GELU, up, e, and h added at the end"
+        "bottleneck", bottleneck, cases, BOTTLENECK, otherwise="down first, then c, GELU, up, e, and h added at the end"
     )
 
 
@@ -81,6 +56,8 @@ def check_sizes(sizes: Callable, *, seed: int = 0) -> None:
         ),
         Mistake("the rank comes first, and this is the width and then the rank", lambda *a: _sizes(*a)[::-1]),
         Mistake("matrices and places are swapped", lambda b, d, m, p: _sizes(b, d, p, m)),
+        Mistake("both are one too large: they do not fit the budget", lambda *a: tuple(n + 1 for n in _sizes(*a))),
+        Mistake("both are one too small: there is room for one more", lambda *a: tuple(n - 1 for n in _sizes(*a))),
         Mistake(
             "the two are as wide as each other: the bottleneck pays for its biases, and has its own number of places",
             lambda b, d, m, p: (b // (2 * d * m),) * 2,
@@ -88,7 +65,13 @@ def check_sizes(sizes: Callable, *, seed: int = 0) -> None:
         Mistake("rounded: a rank or width above the budget is no fair rival, round down", _sizes_with(_rounded)),
     ]
     names = [f"{b:,} parameters, d = {d}, {m} matrices, {p} places" for b, d, m, p in cases]
-    settle("sizes", sizes, [Case(says, args, _sizes(*args)) for says, args in zip(names, cases)], mistakes)
+    settle(
+        "sizes",
+        sizes,
+        [Case(says, args, _sizes(*args)) for says, args in zip(names, cases)],
+        mistakes,
+        otherwise=WITHIN,
+    )
 
 
 def _close(draw: Draw, vectors: int, more: int) -> tuple[int, int, int, int]:
@@ -107,3 +90,36 @@ def _sizes_with(divide: Callable) -> Callable:
 
 def _sizes(budget: int, d: int, matrices: int, places: int) -> tuple[int, int]:
     return budget // (2 * d * matrices), (budget // places - d) // (2 * d + 1)
+
+
+BOTTLENECK = [
+    Mistake("h itself is missing: the bottleneck adds to it", lambda h, *rest: _through(h, *rest) - h),
+    Mistake(
+        "GELU is missing: without it, this is a matrix of rank r, and could be merged",
+        lambda *a: _through(*a, act=lambda x: x),
+    ),
+    Mistake("this has ReLU: GELU is asked for", lambda *a: _through(*a, act=F.relu)),
+    Mistake("this has SiLU: GELU is asked for", lambda *a: _through(*a, act=F.silu)),
+    Mistake("this has tanh: GELU is asked for", lambda *a: _through(*a, act=torch.tanh)),
+    Mistake("this has a sigmoid: GELU is asked for", lambda *a: _through(*a, act=torch.sigmoid)),
+    Mistake("the bias c is taken off: it is added", lambda h, D, c, U, e: _through(h, D, -c, U, e)),
+    Mistake("h is taken off: the bottleneck adds to it", lambda h, *rest: _through(h, *rest) - 2 * h),
+    Mistake("h is added twice: once", lambda h, *rest: _through(h, *rest) + h),
+    Mistake("h is multiplied by it: the bottleneck adds to h", lambda h, *rest: h * _through(h, *rest)),
+    Mistake(
+        "this is GELU's tanh approximation: F.gelu(x) is the exact one",
+        lambda *a: _through(*a, act=lambda x: F.gelu(x, approximate="tanh")),
+    ),
+    Mistake("the bias c is missing", lambda h, D, c, U, e: _through(h, D, 0 * c, U, e)),
+    Mistake("the bias e is missing", lambda h, D, c, U, e: _through(h, D, c, U, 0 * e)),
+    Mistake(
+        "GELU stands behind up: it belongs between down and up",
+        lambda h, D, c, U, e: h + F.gelu((h @ D.mT + c) @ U.mT + e),
+    ),
+    Mistake("GELU twice: once, between down and up", lambda h, D, c, U, e: h + F.gelu(F.gelu(h @ D.mT + c) @ U.mT + e)),
+    Mistake("c is added behind GELU: it belongs inside", lambda h, D, c, U, e: h + (F.gelu(h @ D.mT) + c) @ U.mT + e),
+    Mistake(
+        "GELU is laid around everything: h passes by it",
+        lambda h, D, c, U, e: F.gelu(h + (h @ D.mT + c) @ U.mT + e),
+    ),
+]

@@ -119,5 +119,8 @@ STORED_MISTAKES = [
         "only the state of the first parameter is counted",
         lambda o: _bytes([*next(iter(o.state.values())).values()]),
     ),
+    Mistake("these are megabytes: give bytes", lambda o: _bytes(_kept(o)) / 1e6),
+    Mistake("these are kilobytes: give bytes", lambda o: _bytes(_kept(o)) / 1024),
+    Mistake("these are bits: give bytes", lambda o: _bytes(_kept(o)) * 8),
     Mistake("these are tensors, not their bytes", lambda o: len(_kept(o))),
 ]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lorakit.checks.checking import Case, Mistake, copied, settle
+from lorakit.checks.comparing import same
 from lorakit.checks.drawing import Draw
 from lorakit.checks.failing import fail
 from lorakit.checks.small import batches, small
@@ -41,6 +42,8 @@ def check_step(step: Callable, *, seed: int = 0) -> None:
         Mistake("entries are clipped, not the norm: clip_grad_norm_", _run(_clip_value)),
         Mistake("the loss is a sum over the rows: their mean is asked for", _run(_summed)),
         Mistake("cross_entropy takes logits: the softmax is in it already", _run(_softened)),
+        Mistake("two steps are taken for one batch", _run(lambda *args: (_step(*args), _step(*args))[0])),
+        Mistake("clip is taken to be 1: it is an argument", _run(_clip_at_one)),
         Mistake("this is the loss after the step: return the one that the gradient is of", _run(_loss_after)),
     ]
     graphs: list[bool] = []
@@ -49,9 +52,15 @@ def check_step(step: Callable, *, seed: int = 0) -> None:
         _run(step, graphs),
         cases,
         mistakes,
-        otherwise="the weights are others after three steps: is the order zero, loss, backward, clip, step?",
+        otherwise=_unlike,
         then=lambda: _without_graph(graphs),
     )
+
+
+def _unlike(case: Case, returned: dict[str, Any]) -> str:
+    if same(case.expected["weights"], returned["weights"], case.room):
+        return "the weights are right after three steps, and what came back is not the loss of each"
+    return "the weights are others after three steps: is the order zero, loss, backward, clip, step?"
 
 
 def _without_graph(graphs: list[bool]) -> None:
@@ -166,6 +175,10 @@ def _clip_each(*args):
 
 def _clip_value(*args):
     return _step(*args, bound=lambda optimizer, clip: nn.utils.clip_grad_value_(trained_by(optimizer), clip))
+
+
+def _clip_at_one(*args):
+    return _step(*args, bound=lambda optimizer, clip: _clip(optimizer, 1.0))
 
 
 def _summed(*args):
