@@ -3,8 +3,8 @@
     1_derive.py  →  otter assign, whose own run of the solution must have full marks  →  build/gradescope/1_derive.zip
 
 Then the zip grades the solution and the notebook as it is handed out: all points, and none. What a student uploads is
-the notebook that they got: otter runs the checks from the zip after its last cell. It runs them in the submission's own
-process; what `make grade` keeps apart is not kept apart there (notebooks/assignments/README.md says what follows).
+the notebook that they got. Otter would run it and its checks in one process; a plugin (`judged`) has it marked by the
+judge of `make grade` instead, and otter reports what came of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorakit.course.judged import ASSIGNMENT, packed
 from lorakit.course.outputs import otter, solution, student
 from lorakit.course.source import Source
 from lorakit.course.writing import text
@@ -29,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 FILES = "/autograder/source/files"  # where Gradescope's container has the files of the zip
 REQUIREMENTS = """--extra-index-url https://download.pytorch.org/whl/cpu
 torch=={torch}
+ipykernel
+psutil
 {wheel}
 """
 
@@ -53,11 +56,12 @@ def pack(source: Source, build: Path, pictures: Path | None = None, wheel: Path 
     made = build / "otter" / source.name
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
+    (made / ASSIGNMENT).write_text(packed(source), encoding="utf-8")
     settings: dict[str, object] = {}
     if wheel is not None:
         shutil.copy(wheel, made / wheel.name)
         (made / "requirements.txt").write_text(requirements(wheel.name), encoding="utf-8")
-        settings = {"autograder_files": [wheel.name], "requirements": "requirements.txt"}
+        settings = {"autograder_files": [ASSIGNMENT, wheel.name], "requirements": "requirements.txt"}
     notebook = made / f"{source.name}.ipynb"
     notebook.write_text(text(otter(source, pictures, **settings)), encoding="utf-8")
     try:

@@ -52,7 +52,8 @@ def otter(source: Source, pictures: Path | None = None, **settings: Any) -> Note
     A manual cell is an ordinary one here: a person marks it in Gradescope, under its own title.
     """
     plain = {"init_cell": False, "check_all_cell": False, "export_cell": False}
-    config = {**plain, "tests": {"files": True, "ok_format": False}, **settings}
+    judged = {"plugins": ["lorakit.course.judged.Judged"], "autograder_files": ["assignment.json"]}
+    config = {**plain, **judged, "tests": {"files": True, "ok_format": False}, **settings}
     asked = {cell.exercise: cell for cell in source.of("answer") if source.points(cell.exercise, "check", "hidden")}
     cells = [_raw("assignment", f"# ASSIGNMENT CONFIG\n{json.dumps(config)}")]
     for cell in source.cells:
@@ -80,12 +81,12 @@ def _question(source: Source, answer: Cell) -> list[Notebook]:
 
 
 def _test(source: Source, cell: Cell) -> Notebook:
-    """A check as a function of what the student defined; what else it names is imported inside it, where it is safe."""
-    names, lines = source.check(cell)
-    given, body = ", ".join(names), "\n".join(lines)
+    """A check as a test of otter's: it tells what the judge found, who had the submission before."""
+    source.check(cell)  # ValueError where it could not be run
     config = json.dumps({"points": cell.points, "hidden": cell.kind == "hidden"})
     head = f'""" # BEGIN TEST CONFIG\n{config}\n""" # END TEST CONFIG'
-    return _shown(cell, f"{head}\ndef test_{cell.id.replace('-', '_')}({given}):\n{indent(body, '    ')}", None)
+    body = f"from lorakit.course.judged import tell\ntell({json.dumps(cell.id)})"
+    return _shown(cell, f"{head}\ndef test_{cell.id.replace('-', '_')}():\n{indent(body, '    ')}", None)
 
 
 def _stubbed(cell: Cell) -> str:

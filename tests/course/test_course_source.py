@@ -72,10 +72,9 @@ def test_a_check_is_locked_and_an_answer_is_not():
 def test_otter_asks_a_question_an_exercise_and_tests_only_what_is_given():
     said = shown(otter(SMALL, name="0_small"))
     assert said.count("# BEGIN QUESTION") == 2
-    assert (
-        "def test_scale_hidden(scale):\n    import small_checks as small\n    small.check_scale(scale, seed=4711)"
-        in said
-    )
+    told = 'def test_scale_hidden():\n    from lorakit.course.judged import tell\n    tell("scale-hidden")'
+    assert told in said
+    assert "seed=4711" not in said  # neither a check nor its seed is in a file that a submission could read
     assert '"points": 2.0, "hidden": true' in said
     assert '"name": "0_small"' in said
 
