@@ -106,12 +106,16 @@ def marked(judge, filled):
 
 
 @pytest.mark.parametrize("code", ATTACKS.values(), ids=ATTACKS)
-def test_nothing_is_gained_and_nobody_is_hurt(judge, code):
+def test_nothing_is_gained(judge, code):
     equal = "def scale(alpha, rank):\n    return Equal([1.0]) if alpha % 2 else Array()"
     forging = marked(judge, extra(code, notebook(equal if "Equal" in code else SCALE, DELTA)))
     assert forging.earned == 0, forging.marks
     assert not [remark for remark in forging.remarks if "raised" in remark]
-    assert marked(judge, notebook(SCALE, DELTA)).earned == 0  # nor has the next one anything of it
+
+
+def test_who_comes_next_has_what_is_due(judge):
+    """The same judge, after all of that."""
+    assert marked(judge, notebook(SCALE, DELTA)).earned == 0
     assert marked(judge, notebook()).earned == 7
 
 
