@@ -15,17 +15,18 @@ A process that is ended from outside, or that ends itself, is the business of `r
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import multiprocessing
 import os
 import resource
-import struct
 import sys
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lorakit.course import answering, filtering
+from lorakit.course import answering, filtering, shedding
 
 CREATE, RULE, RESTRICT, NO_NEW_PRIVILEGES = 444, 445, 446, 38  # the system calls, alike on every processor; prctl's
 READ, LIST = 0b1101, 0b1000  # execute, read a file, list a folder; the last alone
@@ -33,7 +34,6 @@ WRITE = {1: 0b1_1111_1111_0010, 2: 1 << 13, 3: 1 << 14}  # write, remove, make; 
 CONNECT_TCP, ABSTRACT_SOCKET_AND_SIGNAL = 1 << 1, 0b11
 PATH_BENEATH = 1
 DEVICES = ("/dev/null", "/dev/zero", "/dev/shm", "/dev/tty")
-OVERRIDE_OWNERS = 0b110  # two capabilities: a file may be somebody else's
 Paths = Iterable[str | Path]
 
 
@@ -161,17 +161,8 @@ def limit(memory: int, file: int = resource.RLIM_INFINITY) -> None:
     """So many bytes of memory and of a file, no core dump; without root, none can be raised again."""
     for kind, most in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, file), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(kind, (most, most))
-
-
-def abdicate() -> None:
-    """Root without root's powers, but to read files of others: no mounts, no clock, no other user, no raised limit."""
-    if sys.platform == "linux" and os.geteuid() == 0:
-        header, kept = (
-            struct.pack("=II", 0x20080522, 0),
-            struct.pack("=6I", OVERRIDE_OWNERS, OVERRIDE_OWNERS, 0, 0, 0, 0),
-        )
-        libc = ctypes.CDLL(None, use_errno=True)
-        _checked(libc, libc.capset(header, kept))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out all the same, this goes first
 
 
 def open_to_all(secret: Paths) -> tuple[list[str], list[str]]:
@@ -199,6 +190,8 @@ def kernel(bounds: Bounds, connection: str, environment: dict[str, str], report:
     """
     from ipykernel.kernelapp import IPKernelApp
 
+    shedding.let_go([report.fileno(), line.fileno()])
+    multiprocessing.current_process().daemon = False  # a DataLoader in it may have workers
     os.setsid()
     os.chdir(bounds.scratch)
     os.environ.update(environment)
@@ -207,7 +200,7 @@ def kernel(bounds: Bounds, connection: str, environment: dict[str, str], report:
     answering.listen(bounds.judge)
     may_read, may_list = open_to_all(bounds.secret)
     limit(bounds.memory, bounds.file)
-    abdicate()
+    shedding.abdicate()
     needed = filter(None, [connection, environment.get("LORAKIT_HOME")])
     landlock([*may_read, *needed], [*DEVICES, bounds.scratch], may_list)
     watch(bounds, report.fileno())

@@ -1,7 +1,8 @@
 """System calls that a submission's programs do not have, and the one they must ask for: another process (Linux 5.5).
 
     clone, fork, vfork        the grader is asked, and counts: go on, or EAGAIN from the 257th on (threads: go on)
-    socket, io_uring_setup    none: no connection of any kind, to a network or to another program on this machine
+    socket, io_uring_setup    none: no connection of any kind, to a network or to another program on this machine; nor
+                              a pair for datagrams, which can be sent elsewhere
     setrlimit, subreaper      none: by its limits a process is known as the submission's, and lost children come home
 
 A filter holds for whatever is started, in any language, and needs no root: Docker sets one the same way. The kernel has
@@ -25,7 +26,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 MOST = 256  # processes that a submission may start
-NO_NEW_PRIVILEGES, SUBREAPER, THREAD = 38, 36, 0x10000
+NO_NEW_PRIVILEGES, SUBREAPER, THREAD, DATAGRAM = 38, 36, 0x10000, 0b10
 SET_FILTER, ACTION_AVAILABLE = 1, 2
 EVERY_THREAD, LISTENER, SAY_WHICH = 1, 8, 16
 ALLOW, ASK, REFUSE = 0x7FFF0000, 0x7FC00000, 0x00050000
@@ -44,13 +45,14 @@ class Calls(NamedTuple):
     prctl: int
     setrlimit: int
     prlimit: int
+    socketpair: int
     io_uring: int = 425
     clone3: int = 435
 
 
 CALLS = {
-    "x86_64": Calls(0xC000003E, 317, 41, 56, 57, 58, 157, 160, 302),
-    "aarch64": Calls(0xC00000B7, 277, 198, 220, -1, -1, 167, 164, 261),
+    "x86_64": Calls(0xC000003E, 317, 41, 56, 57, 58, 157, 160, 302, 53),
+    "aarch64": Calls(0xC00000B7, 277, 198, 220, -1, -1, 167, 164, 261, 199),
 }
 
 
@@ -95,6 +97,7 @@ def _program(calls: Calls, process: int) -> bytes:
     rows += [_where(calls.clone, 16, THREAD, process, wanted=False)]
     rows += [_where(calls.prctl, 16, SUBREAPER, refused, equal=True)]
     rows += [_where(calls.prlimit, 32, 0xFFFFFFFF, refused), _where(calls.prlimit, 36, 0xFFFFFFFF, refused)]
+    rows += [_where(calls.socketpair, 24, DATAGRAM, refused)]
     return b"".join([*rows, _return(ALLOW)])
 
 

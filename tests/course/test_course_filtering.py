@@ -96,6 +96,8 @@ def test_no_program_connects_to_a_unix_socket_or_any_other(process):
             shown = process.run(f"import subprocess\nprint(subprocess.run({line!r}, shell=True, capture_output=True))")
             assert "ermitted" in printed(shown), (line, printed(shown))
         socket.socket(socket.AF_UNIX).connect(path)  # who is not filtered can
+    code = "import socket\ntry: socket.socketpair(type=socket.SOCK_DGRAM)\nexcept OSError as e: print(e.args)"
+    assert "(1, '" in printed(process.run(code))
     assert "(1, '" in printed(process.run("import socket\ntry: socket.socket(1)\nexcept OSError as e: print(e.args)"))
 
 
@@ -105,6 +107,30 @@ def test_nothing_is_left_of_root(process):
     assert max(held) <= 0b110
     code = "import resource\nresource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))"
     assert process.run(code).outputs[0]["ename"] in ("ValueError", "PermissionError")
+
+
+OPEN = """
+import os
+def opened(pid="self"):
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try: yield os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError: pass
+print({one for one in opened() if "[" in one})
+"""
+
+
+def test_nothing_of_the_grader_s_is_open(process):
+    names: dict = {}
+    exec(OPEN.replace("print", "held = "), names)
+    theirs = eval(printed(process.run(OPEN)))
+    pipe = os.readlink(f"/proc/self/fd/{process._report.fileno()}")
+    assert {one for one in names["held"] & theirs if one.startswith(("pipe", "socket"))} == {pipe}
+
+
+def test_semaphores_work(process):
+    code = "import multiprocessing\nwith multiprocessing.get_context('fork').Pool(2) as pool:\n"
+    shown = process.run(code + "    print(pool.map(abs, [-1, 2]))")
+    assert printed(shown) == "[1, 2]", shown.outputs
 
 
 def test_who_counts_answers_until_nobody_asks():
