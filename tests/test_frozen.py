@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode
 
 import ipywidgets as W
 import numpy as np
@@ -126,6 +127,41 @@ def test_sliders_are_thinned_to_fit_and_menus_are_whole():
     assert (speeds[0], speeds[-1]) == (1, 100)
     assert 2 in speeds, "where it stood"
     assert speeds == sorted(set(speeds))
+
+
+class Pictures(Explorer):
+    """A slider over pictures that have nothing in common."""
+
+    def __init__(self, size=64):
+        self.seed = W.IntSlider(0, 0, 1200, description="seed")
+        self.z = np.random.default_rng(0).normal(size=(1201, size, size)).astype("f4")
+        super().__init__([self.seed], [PlotlyView(self.figure())])
+
+    def figure(self):
+        return plots.heatmap(self.z[self.seed.value], limit=4, title="noise")
+
+
+def test_heavy_pictures_are_fewer_and_say_so(tmp_path):
+    found = frozen(Pictures())
+    assert found.weight <= 750_000
+    assert found.weight / found.states == pytest.approx(64 * 64, rel=0.02), "one byte a cell"
+    assert found.thinned == [f"seed: {found.states} of 1201 positions", "large pictures: numbers to 0.05"]
+    assert frozen(Pictures(), most=300).states == 300, "who asks for more gets more"
+    page = freeze(Pictures(), tmp_path / "noise.html")
+    assert page.stat().st_size < 3e6
+    assert "large pictures: numbers to 0.05" in page.read_text(encoding="utf-8")
+
+
+def test_a_large_picture_keeps_every_number_to_half_a_step():
+    explorer = Pictures()
+    found = frozen(explorer, most=2)
+    (_, leaf), *_ = leaves(found.tree)
+    kept = assembled(found, found.parts[leaf[0]])["data"][0]["z"]
+    numbers = np.frombuffer(b64decode(kept["bytes"]), "i1").reshape(64, 64) * kept["step"]
+    assert kept["step"] == 0.05
+    assert np.abs(numbers - explorer.z[0]).max() <= 0.0251
+    small = frozen(Pictures(size=8), most=2)
+    assert not [part for part in small.parts if isinstance(part, dict) and "step" in part], "its numbers may be read"
 
 
 def test_ranks_are_thinned_by_factors_and_shares_by_steps():

@@ -3,9 +3,10 @@
 from contextlib import contextmanager
 
 import browser
+import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
-from test_frozen import Waves
+from test_frozen import Pictures, Waves
 
 from lorakit.widgets import freeze
 
@@ -83,3 +84,13 @@ def test_nothing_hangs_over_on_a_narrow_page(written):
     with opened(written, width=360) as (page, _, _):
         page.wait_for_selector(".main-svg")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+
+
+def test_a_large_picture_is_thawed_to_round_numbers(tmp_path):
+    explorer = Pictures()
+    with opened(freeze(explorer, tmp_path / "noise.html", most=3)) as (page, _, complaints):
+        page.wait_for_selector(".main-svg")
+        shown = page.evaluate("() => document.querySelector('.js-plotly-plot').data[0].z.map(row => [...row])")
+        assert np.abs(np.array(shown) - explorer.z[0]).max() <= 0.0251
+        assert np.abs(np.array(shown) * 20 - np.rint(np.array(shown) * 20)).max() < 1e-4
+        assert complaints == []

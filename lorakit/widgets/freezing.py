@@ -21,8 +21,10 @@ import numpy as np
 
 from lorakit.widgets.positions import kind, positions, shown, thinned
 from lorakit.widgets.view import PlotlyView
+from lorakit.widgets.wire import coarse
 
 MOST = 1000  # states, unless told otherwise
+HEAVIEST = 750_000  # bytes that the arrays of all states may take, unless told otherwise
 SHARED_FROM = 60  # characters; a shorter part costs less where it stands
 
 
@@ -51,19 +53,33 @@ class Frozen:
     states: int
     thinned: list[str]
 
+    @property
+    def weight(self) -> int:
+        """Bytes of all arrays."""
+        return sum(len(part["bytes"]) * 3 // 4 for part in self.parts if isinstance(part, dict) and "bytes" in part)
+
     def __repr__(self) -> str:
         names = ", ".join(control["label"] for control in self.controls) or "nothing"
         return f"Frozen({self.states} states of {names}, {len(self.parts)} parts)"
 
 
-def frozen(explorer: Explorable, *, most: int = MOST, values: Mapping[str, Sequence] | None = None) -> Frozen:
+def frozen(explorer: Explorable, *, most: int | None = None, values: Mapping[str, Sequence] | None = None) -> Frozen:
     """Move every control through its positions and keep each figure; the explorer is left where it was.
 
-    most    states at most: sliders, never menus, are thinned to fit, and `thinned` says so
+    most    states at most: sliders, never menus, are thinned to fit, and `thinned` says so. By default 1000, and
+            fewer where their pictures would make the page heavy
     values  {description of a control: the values to freeze}, for a text a reader could type, or fewer of a menu
     Nothing is sent to a page meanwhile. Raises ValueError where `values` names no control.
     """
-    return _Camera(explorer, most, dict(values or {})).take()
+    told = dict(values or {})
+    found = _Camera(explorer, most or MOST, told).take()
+    while not most and found.weight > HEAVIEST and found.states > 1:
+        fewer = int(found.states * HEAVIEST / found.weight)
+        lighter = _Camera(explorer, max(fewer, 1), told).take()
+        if lighter.states == found.states:
+            break
+        found = lighter
+    return found
 
 
 class _Camera:
@@ -128,6 +144,8 @@ class _Camera:
 
     def _kept(self, node: Any) -> tuple[Any, int]:
         """`node` with its larger parts replaced by their numbers and raw bytes by base64, and about how long it is."""
+        if isinstance(node, dict) and "bytes" in node:
+            node = coarse(node)
         if isinstance(node, bytes):
             return b64encode(node).decode(), 2 * len(node)
         if not isinstance(node, dict | list):
@@ -159,7 +177,9 @@ class _Camera:
 
     def _thinned(self) -> list[str]:
         pairs = ((one, n, len(self._positions(one))) for one, n in zip(self.controls, self.reach))
-        return [f"{one.description}: {n} of {count} positions" for one, n, count in pairs if n < count]
+        left_out = [f"{one.description}: {n} of {count} positions" for one, n, count in pairs if n < count]
+        steps = max((part["step"] for part in self.parts if isinstance(part, dict) and "step" in part), default=0)
+        return left_out + ([f"large pictures: numbers to {steps:g}"] if steps else [])
 
 
 def panels(explorer: Any, controls: Sequence[W.Widget]) -> Iterator[W.Widget]:

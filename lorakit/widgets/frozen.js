@@ -21,10 +21,18 @@ function assembler(parts) {
     if (Array.isArray(node)) return node.map(whole);
     if (node === null || typeof node !== "object") return node;
     if ("$" in node) return part(node.$);
-    if (typeof node.bytes === "string") return { ...node, bytes: bytesOf(node.bytes) };
+    if (typeof node.bytes === "string") return fine({ ...node, bytes: bytesOf(node.bytes) });
     return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, whole(value)]));
   };
   return part;
+}
+
+// A picture kept in one byte a cell as the float32 numbers that a view takes.
+function fine({ step, bytes, ...array }) {
+  if (!step) return { ...array, bytes };
+  const digits = Math.max(0, Math.ceil(-Math.log10(step)));
+  const numbers = Float32Array.from(new Int8Array(bytes.buffer), (count) => Number((count * step).toFixed(digits)));
+  return { ...array, dtype: "f4", bytes: new Uint8Array(numbers.buffer) };
 }
 
 function bytesOf(text) {

@@ -22,7 +22,7 @@ import plotly.graph_objects as go
 
 from lorakit.export import beside
 from lorakit.widgets.explorer import Explorer
-from lorakit.widgets.freezing import MOST, Frozen, frozen
+from lorakit.widgets.freezing import Frozen, frozen
 from lorakit.widgets.still import stacked
 from lorakit.widgets.view import PlotlyView, library
 
@@ -64,14 +64,15 @@ def freeze(
     explorer: Explorer,
     path: str | Path,
     *,
-    most: int = MOST,
+    most: int | None = None,
     values: Mapping[str, Sequence] | None = None,
     title: str = "",
     plotlyjs: str = "inside",
 ) -> Path:
     """Write a page that answers as `explorer` does, at every position of its controls, without a kernel.
 
-    most      states to compute, at most: sliders are thinned to fit, menus never; the page says what is missing
+    most      states to compute, at most (by default 1000, fewer of heavy pictures): sliders are thinned to fit, menus
+              never; the page says what is missing
     values    {description of a control: the values to freeze}: sentences to choose from, or fewer of a menu
     plotlyjs  "inside" the page (1.9 MB, one file), or one copy "beside" all pages of the folder, as `export` has it
     The explorer stays as it is. Raises ValueError for an unknown control or `plotlyjs`, before anything is computed.
