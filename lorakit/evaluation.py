@@ -34,7 +34,10 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[dict[str, Tensor]], *, progress: bool = False) -> Evaluation:
-    """Loss and accuracy of `model` on labelled batches, in eval mode; for a causal LM, of each next token."""
+    """Loss and accuracy of `model` on labelled batches, in eval mode; for a causal LM, of each next token.
+
+    Loss is in nats a label, accuracy a share in [0, 1]; labels of −100 do not count. Raises ValueError where all are.
+    """
     from tqdm.auto import tqdm
 
     loss, right, count = 0.0, 0, 0

@@ -39,6 +39,7 @@ def weight_of(layer: nn.Module) -> Tensor:
     """The layer's W as a view, (out, in): the one function that knows how each kind stores it.
 
     Conv1D and Embedding store Wᵀ; Conv2d stores (out, in/groups, kh, kw), read here as (out, in·kh·kw).
+    Raises TypeError for a layer that has no weight matrix, or one that stores codes of it (8 or 4 bits).
     """
     if not isinstance(layer, nn.Linear | nn.Embedding | nn.Conv2d) and not is_conv1d(layer):
         raise TypeError(f"no weight matrix is known for {type(layer).__name__}")

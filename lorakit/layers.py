@@ -117,7 +117,10 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def substituted(model: nn.Module, deltas: dict[str, LowRank]) -> Iterator[nn.Module]:
-    """Within it, the layers named compute with these ΔW instead of their own; nothing trained is touched."""
+    """Within it, the layers named compute with these ΔW instead of their own; nothing trained is touched.
+
+    `deltas` is {layer: ΔW}, each (out, in) with its scale in it. Raises ValueError where no change of weights stands.
+    """
     found = {name: adapter for name, adapter in adapters(model).items() if isinstance(adapter, WeightChange)}
     unknown = [name for name in deltas if name not in found]
     if unknown:

@@ -41,7 +41,10 @@ class Answer:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RankReport:
-    """All answers, each beside its null, and `notes`: where they disagree and why. `print` it for the table."""
+    """All answers, each beside its null, and `notes`: where they disagree and why. `print` it for the table.
+
+    report["stable rank"] is the answer of one probe; KeyError, with those that were asked, for another name.
+    """
 
     layers: tuple[str, ...]
     answers: tuple[Answer, ...]

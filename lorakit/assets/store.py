@@ -29,7 +29,10 @@ def cache() -> Path:
 
 @contextmanager
 def workshop(folder: Path, *, needs: int) -> Iterator[Path]:
-    """A private scratch folder on the cache's disk, gone afterwards whatever happens; `needs` is in bytes."""
+    """A private scratch folder on the cache's disk, gone afterwards whatever happens; `needs` is in bytes.
+
+    Raises OSError where the disk has less, before or while it is filled.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -47,6 +49,13 @@ class Draw:
     def orthonormal(self, d: int, k: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """k orthonormal columns, uniform among all in ℝᵈ: (d, k)."""
         return torch.linalg.qr(self.normal(d, k, dtype=torch.float64)).Q.to(dtype)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Within it, torch's own generator starts from this seed: for modules that draw from it; it is put back."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.generator.initial_seed())
+            yield
 
     def sizes(self, count: int, low: int = 5, high: int = 17) -> list[Sizes]:
         """Shapes with out ≠ in and 1 < rank < min(out, in), the third of rank 1; float32 and float64 take turns."""

@@ -65,7 +65,8 @@ class Small(nn.Module):
 
 def small(draw: Draw, blocks: int | None = None, dtype: torch.dtype = torch.float32) -> Small:
     """One with weights from `draw`, of a width and depth from it too; no bias is zero."""
-    model = Small(2 * draw.integer(3, 6), draw.integer(2, 3) if blocks is None else blocks).to(dtype)
+    with draw.apart():
+        model = Small(2 * draw.integer(3, 6), draw.integer(2, 3) if blocks is None else blocks).to(dtype)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(0.3 * draw.normal(*parameter.shape, dtype=dtype))

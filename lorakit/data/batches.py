@@ -18,6 +18,7 @@ class Batches:
 
     Each `iter()` is the next epoch: the order is drawn from (seed, epoch) alone, `epoch` counts up and may be set,
     to go on where a run stopped. Without shuffling the rows come shortest first. `plan(epoch)` says which rows.
+    Raises ValueError without rows, or with a batch_size below 1.
     """
 
     def __init__(self, rows: list[dict], batch_size: int, *, pad: int, seed: int = 0, shuffle: bool = True):

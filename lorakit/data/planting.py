@@ -34,7 +34,7 @@ class Planting(nn.Sequential):
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """`train` and `test` are (x, y) of shapes (rows, inputs) and (rows, outputs); `delta` is the truth ΔW*."""
+    """`train` and `test` are (x, y) of shapes (rows, inputs) and (rows, outputs); `delta` is ΔW*, (outputs, inputs)."""
 
     model: Planting = field(repr=False)
     train: tuple[Tensor, Tensor] = field(repr=False)

@@ -8,7 +8,10 @@ from lorakit.data.batches import Batches
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Classification: rows are (text, label), a label being an index into `labels`."""
+    """Classification: rows are (text, label), a label being an index into `labels`.
+
+    Raises ValueError for fewer than two labels, and when a split is asked for that is empty or of another name.
+    """
 
     name: str
     train: list[tuple] = field(repr=False)

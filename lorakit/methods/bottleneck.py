@@ -32,6 +32,7 @@ class Houlsby(Adapter):
     size        r, the width of the bottleneck, in 1..d
     dropout     probability of dropping a unit of the bottleneck while training
     activation  σ, any function of a tensor; GELU leaves no unit dead from the start, as ReLU may
+    Raises ValueError for a size outside 1..d.
     Shapes: down.weight (r, d), down.bias (r,), up.weight (d, r), up.bias (d,).
     """
 

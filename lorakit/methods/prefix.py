@@ -36,7 +36,8 @@ class Prefix(Adapter):
     init    what keys and values start from
     Not neutral: softmax gives every prefix position a share of the attention whatever its key is, so that no start
     leaves the output as it was. Shapes: keys and values (key/value heads, length, head size). Attention weights
-    that the module returns have `length` more columns, in front. Works with "eager" and "sdpa" attention.
+    that the module returns have `length` more columns, in front. Works with "eager" and "sdpa" attention;
+    ValueError with another, or without a position.
     """
 
     neutral = False

@@ -88,7 +88,8 @@ def check_unmerge(install: Callable, take_out: Callable, *, seed: int = 0) -> No
     draw = Draw(seed)
     for number, dtype in enumerate((torch.bfloat16, torch.float32, torch.float16), 1):
         z = draw.sizes(1)[0]
-        layer = nn.Linear(z.inputs, z.out, dtype=dtype)
+        with draw.apart():
+            layer = nn.Linear(z.inputs, z.out, dtype=dtype)
         layer.weight.data.copy_(draw.normal(z.out, z.inputs))
         changes = [draw.normal(z.out, z.rank) @ draw.normal(z.rank, z.inputs) for _ in range(3)]
         _cycles(

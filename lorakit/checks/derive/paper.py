@@ -105,7 +105,9 @@ def _saved(weights: list[tuple[int, int]], rank: int) -> int:
 
 def check_counted(counted: Callable, *, seed: int = 0) -> None:
     """counted(model): the parameters of `model` that require a gradient, counted one by one, shared ones once."""
-    cases = [Case(text, (model,), _trained(model)) for text, model in _models(Draw(seed))]
+    draw = Draw(seed)
+    with draw.apart():
+        cases = [Case(text, (model,), _trained(model)) for text, model in _models(draw)]
     mistakes = [
         Mistake("every parameter is counted, the frozen ones too", lambda m: sum(p.numel() for p in m.parameters())),
         Mistake("this counts what is frozen", lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad)),

@@ -8,6 +8,7 @@ survived   the share of the entries meant to change that a cast let change
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -104,23 +105,23 @@ def _far(W: Tensor, start: Tensor) -> float:
     return float((W.double() - start.double()).norm() / start.double().norm())
 
 
-def _round_by_round(W: Tensor, deltas: Sequence[Tensor], rounds: int) -> list[float]:
-    seen = []
+def _walk(W: Tensor, deltas: Sequence[Tensor], rounds: int) -> list[Tensor]:
+    """W before the first round, and after each."""
+    walk = [W]
     for _ in range(rounds):
-        before = W
         for delta in deltas:
             W = (W + delta) - delta
-        seen.append(_far(W, before))
-    return seen
+        walk.append(W)
+    return walk
+
+
+def _round_by_round(W: Tensor, deltas: Sequence[Tensor], rounds: int) -> list[float]:
+    walk = _walk(W, deltas, rounds)
+    return [_far(now, before) for before, now in pairwise(walk)]
 
 
 def _measured_roughly(W: Tensor, deltas: Sequence[Tensor], rounds: int) -> list[float]:
-    start, seen = W, []
-    for _ in range(rounds):
-        for delta in deltas:
-            W = (W + delta) - delta
-        seen.append(float((W - start).norm() / start.norm()))
-    return seen
+    return [float((now - W).norm() / W.norm()) for now in _walk(W, deltas, rounds)[1:]]
 
 
 DRIFT = (

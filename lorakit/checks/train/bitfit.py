@@ -21,7 +21,8 @@ def check_bitfit(bitfit: Callable, *, seed: int = 0) -> None:
         if "frozen" in says:
             model.blocks.requires_grad_(False)
         if "bias_gate" in says:
-            model.bias_gate = nn.Linear(model.head.in_features, 2, bias=False)
+            with draw.apart():
+                model.bias_gate = nn.Linear(model.head.in_features, 2, bias=False)
         cases.append(Case(f"a Transformer, {says}", (model,), _run(_bitfit)(copied(model)), changes=True))
     settle("bitfit", _run(bitfit), cases, BITFIT_MISTAKES, otherwise=_difference, looks=False)
 
