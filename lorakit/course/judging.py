@@ -29,7 +29,8 @@ from lorakit.course.running import Outcome, Process
 from lorakit.course.talking import Lost, Peer
 
 ANSWER = "__import__('lorakit.course.answering', fromlist=['answer']).answer({key!r})"
-PATIENCE = 60.0  # seconds for a judge to start, or to think after the last call
+PATIENCE = 60.0  # seconds for a judge to start
+HURRY = 10.0  # seconds for its verdict once nobody answers any more: it hangs up itself where all went well
 MEMORY = 12 << 30  # bytes that the judge may take: what an answer sends is unpacked there
 
 
@@ -112,7 +113,7 @@ class Judge:
         if self._ask(asked) is None:
             return Verdict(False, "the check could not be started", kind="Judge"), Outcome("ok")
         outcome = process.run(ANSWER.format(key=key))
-        said = self._hear(PATIENCE)
+        said = self._hear(HURRY)
         if said is None:
             self.close()
             said = {"passed": False, "said": "the check did not end, or died", "kind": "Judge"}

@@ -1,12 +1,13 @@
 """What a submission forges in its own process, or reaches for outside, gives no marks and hurts nobody else."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 from classroom import SMALL, extra, notebook
 
-from lorakit.course import filtering
+from lorakit.course import filtering, judging
 from lorakit.course.confining import abi
 from lorakit.course.judging import Judge
 from lorakit.course.marking import mark
@@ -111,6 +112,14 @@ def test_nothing_is_gained(judge, code):
     forging = marked(judge, extra(code, notebook(equal if "Equal" in code else SCALE, DELTA)))
     assert forging.earned == 0, forging.marks
     assert not [remark for remark in forging.remarks if "raised" in remark]
+
+
+def test_who_answers_nothing_does_not_keep_the_judge(judge, monkeypatch):
+    monkeypatch.setattr(judging, "HURRY", 0.5)
+    began = time.monotonic()
+    silent = "from lorakit.course import answering\nanswering.answer = lambda key: None"
+    assert marked(judge, extra(silent)).earned == 0
+    assert time.monotonic() - began < 45
 
 
 def test_who_comes_next_has_what_is_due(judge):
