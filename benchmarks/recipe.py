@@ -64,12 +64,12 @@ def run(
     if history.ended != "finished":
         raise KeyboardInterrupt(f"cut short after {len(history)} steps")
     cpu_seconds = time.process_time() - started
-    if (keep or task == KEPT) and method and deltas(model):
+    kept = bool((keep or task == KEPT) and method and deltas(model))
+    if kept:  # what is measured is what is read again
         _round(model)
-        measured = _measured(model, corpus, tokenizer)
+    measured = _measured(model, corpus, tokenizer)
+    if kept:
         _save(model, folder)
-    else:
-        measured = _measured(model, corpus, tokenizer)
     return {
         **measured,
         "trained": trained,

@@ -106,7 +106,9 @@ def test_the_first_page_leads_to_the_lesson(site):
 
 @pytest.mark.skipif(not (SITE / "index.html").is_file(), reason="`make site` has not been run")
 def test_every_page_of_the_site_that_was_built():
-    for path in sorted(SITE.glob("[0-9]*.html")):
+    pages = sorted(SITE.glob("[0-9]*.html"))
+    assert pages
+    for path in pages:
         with opened(path) as (page, asked, complaints):
             page.wait_for_function(
                 "() => [...document.querySelectorAll('.lorakit-view')].every(one => one.querySelector('.main-svg'))",
