@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 from plotly.offline import get_plotlyjs
 
-from lorakit.plots.style import drawn
+from lorakit.plots.panels import legend_above
+from lorakit.plots.style import LEGEND_TOP, drawn
 from lorakit.widgets import PlotlyView, view
 
 pytestmark = [
@@ -77,3 +78,33 @@ def test_ink_that_the_ground_would_swallow_gives_way(page, output, lightest):
 
 def test_a_ground_that_nobody_paints_decides_nothing():
     assert ink("<body style='color: rgb(250, 250, 250)'><div></div>", early=True) == "rgb(250, 250, 250)"
+
+
+def boxes(width, names, **layout):
+    """Where title, subtitle, legend and plot of a view `width` pixels wide begin and end: {name: (top, bottom)}."""
+    lines = [{"type": "scatter", "name": name, "y": [1.0, 2.0]} for name in names]
+    wire = PlotlyView(drawn(lines, "A title", "what it was computed for", "lines", **layout)).wire
+    source = Path(view.__file__).with_name("view.js").read_text(encoding="utf-8")
+    with host(f"<body><div style='width: {width}px'></div>") as page:
+        page.evaluate(RENDER, [source, json.loads(json.dumps(wire)), True])
+        page.wait_for_selector(".legend .traces")
+        page.wait_for_timeout(300)
+        return page.evaluate(
+            """() => Object.fromEntries(['.gtitle-subtitle', '.legend', '.nsewdrag'].map(name => {
+                const { top, bottom } = document.querySelector(name).getBoundingClientRect();
+                return [name, [top, bottom]];
+            }))"""
+        )
+
+
+NAMES = ["s = α/r, α = 8", "s = α/√r, α = √8", "s = 1", "s = 1/r, decaying", "left, random ΔW"]
+
+
+@pytest.mark.parametrize("layout", [{"margin": {"t": LEGEND_TOP}}, {**legend_above(320), "height": 320}])
+@pytest.mark.parametrize("width", [340, 900])
+def test_a_legend_of_many_rows_stays_between_title_and_plot(width, layout):
+    found = boxes(width, NAMES, **layout)
+    rows = found[".legend"][1] - found[".legend"][0]
+    assert rows > 60 if width == 340 else rows < 40, "the page is narrow enough for several rows"
+    assert found[".gtitle-subtitle"][1] <= found[".legend"][0] + 6
+    assert found[".legend"][1] <= found[".nsewdrag"][0] + 6

@@ -12,6 +12,7 @@ from lorakit.plots.panels import HEADLINES_TOP, Panels, frame
 from lorakit.plots.style import SEQUENTIAL, drawn
 
 FEW = 100  # cells of a table that still has room for its numbers
+MANY = 32  # directions: of more than these, gaps between cells would be most of a narrow picture
 FLAT = 2.5  # times as wide as high: such tables stand below each other
 HOVER = "φ(%{y}, %{x}) = %{z:.3f}<br>by chance %{customdata[0]:.3f}, z %{customdata[1]:.1f}<extra></extra>"
 BETWEEN, BELOW = 58, 52  # pixels: from one row of panels to the next, and under the last
@@ -54,9 +55,10 @@ def phi_maps(
 
 def _cells(z: np.ndarray, one: Similarity, axes: dict[str, str], wide: bool) -> dict:
     ends = {"colorscale": SEQUENTIAL, "zmin": 0, "zmax": 1}  # for whoever knows no coloraxis
-    numbers = {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}} if z.size <= FEW and wide else {}
+    numbers = {"texttemplate": "%{z:.2f}"} if z.size <= FEW and wide else {}  # as large as their cells let them be
     i, j = (np.arange(1, count + 1) for count in z.shape)
-    room = {"x": j, "y": i, "xgap": 1, "ygap": 1}
+    gap = int(max(z.shape) <= MANY)
+    room = {"x": j, "y": i, "xgap": gap, "ygap": gap}
     hover = {"customdata": np.stack([one.null, one.z], axis=-1).round(4), "hovertemplate": HOVER}
     return {"type": "heatmap", "z": z, **axes, **ends, "coloraxis": "coloraxis", **numbers, **room, **hover}
 

@@ -59,7 +59,7 @@ class PictureExplorer(Explorer):
         """ΔW*, ΔW and its top k, how far each of these is from ΔW*, and the spectrum."""
         k, truth, seen, top = self.kept.value, self._truth(), self._seen(), self._cut()
         title = f"The top {k} miss ΔW* by {_distance(top, truth):.0%}, ΔW as it stands by {_distance(seen, truth):.0%}"
-        named = {"ΔW*": truth, "ΔW = ΔW* + noise": seen, f"its top {k}": top}
+        named = {"ΔW*": truth, "ΔW, noisy": seen, f"its top {k}": top}
         shown = {name: matrix.numpy() for name, matrix in named.items()}
         values = torch.linalg.svdvals(seen)[: self.kept.max].numpy()
         return cut(shown, values, k, level=self.level, limit=LIMIT, title=title, about=self._about())

@@ -116,11 +116,13 @@ function themed(layout, ink) {
 }
 
 // ---- titles as wide as the page ---------------------------------------------------------------------------------
-// plotly cuts a title that is longer than its figure. Here it goes on in the next line, and the figure grows by that.
+// plotly cuts a title that is longer than its figure, and has a legend of several rows grow over it. Here a title goes
+// on in the next line, and the figure grows by that and by the further rows of its legend, `tall` pixels in all.
 
 const pen = document.createElement("canvas").getContext("2d");
 const LINE = 1.3; // of the size of a font
 const NARROWEST = 80; // pixels in which words still make a line
+const ROW = 29; // pixels of a legend in one row: figures leave room for that between their title and the plot
 
 function wrapped(text, font, room) {
   pen.font = font;
@@ -134,7 +136,7 @@ function wrapped(text, font, room) {
   return lines;
 }
 
-function fitted(layout, room) {
+function fitted(layout, room, tall) {
   const look = layout.template?.layout ?? {};
   const { title } = layout;
   const given = { height: look.height, ...layout };
@@ -148,12 +150,15 @@ function fitted(layout, room) {
   };
   const text = wrap(title.text, look.title?.font?.size ?? 17);
   const under = title.subtitle?.text && wrap(title.subtitle.text, look.title?.subtitle?.font?.size ?? 12);
+  const lines = more;
+  more += Math.max(0, tall - ROW);
   if (!more) return layout;
   const height = given.height + more;
   const grown = { ...layout, height, margin: { ...layout.margin, t: margin.t + more } };
   grown.title = { ...title, text, ...(under && { subtitle: { ...title.subtitle, text: under } }) };
   const { legend } = layout;
-  if (legend?.yref === "container") grown.legend = { ...legend, y: (legend.y * given.height) / height };
+  const above = (1 - (legend?.y ?? 1)) * given.height + lines; // pixels from the top to a legend that stands there
+  if (legend?.yref === "container") grown.legend = { ...legend, y: 1 - above / height };
   return grown;
 }
 
@@ -185,15 +190,16 @@ function render({ model, el }) {
     picture.setAttribute("aria-label", model.get("alt"));
     width = el.clientWidth;
     const coloured = themed(figure.layout, ink);
-    const shown = fitted(coloured, room());
+    const shown = fitted(coloured, room(), tall());
     show(shown);
     if (!started) return;
-    const better = fitted(coloured, room()); // plotly has made room for labels on the left, if they need it
+    const better = fitted(coloured, room(), tall()); // plotly has placed labels on the left, and the legend's rows
     if (better.height !== shown.height) show(better);
     clearTimeout(rest);
     rest = setTimeout(() => model.send({ rests: true }), 500); // the kernel renews the still now, not in between
   };
   const room = () => width - (picture._fullLayout?._size.l ?? 56) - 8;
+  const tall = () => picture._fullLayout?.legend?._height ?? 0;
   const show = (layout) => {
     picture.style.height = `${layout.height ?? 360}px`;
     if (started) page.Plotly.react(picture, figure.data, layout, CONFIG);
