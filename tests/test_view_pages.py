@@ -5,10 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import browser
+import numpy as np
 import pytest
+import torch
 from playwright.sync_api import sync_playwright
 from plotly.offline import get_plotlyjs
 
+from lorakit import plots
+from lorakit.analysis import similarity
+from lorakit.delta import LowRank
 from lorakit.plots.panels import legend_above
 from lorakit.plots.style import LEGEND_TOP, drawn
 from lorakit.widgets import PlotlyView, view
@@ -30,7 +35,25 @@ RENDER = """async ([source, wire, early]) => {
     await new Promise(requestAnimationFrame);
     document.body.firstElementChild.append(el);
 }"""
+GAPS = """() => {
+    const seen = [...document.querySelectorAll('.heatmap-label text')].map(text => text.getBoundingClientRect())
+        .filter(box => box.width).sort((one, other) => one.top - other.top || one.left - other.left);
+    return seen.slice(1).flatMap((box, i) => Math.abs(box.top - seen[i].top) < 1 ? [box.left - seen[i].right] : []);
+}"""
 INK = "() => document.querySelector('.gtitle') && getComputedStyle(document.querySelector('.gtitle')).fill"
+
+
+def listed(node):
+    """A wire whose bytes are lists: what crosses to this page is JSON."""
+    if isinstance(node, dict):
+        if isinstance(node.get("bytes"), bytes):
+            return array_of(node)
+        return {key: listed(value) for key, value in node.items()}
+    return [listed(item) for item in node] if isinstance(node, list) else node
+
+
+def array_of(node):
+    return np.frombuffer(node["bytes"], f"<{node['dtype']}").reshape(node["shape"]).tolist()
 
 
 @contextmanager
@@ -108,3 +131,21 @@ def test_a_legend_of_many_rows_stays_between_title_and_plot(width, layout):
     assert rows > 60 if width == 340 else rows < 40, "the page is narrow enough for several rows"
     assert found[".gtitle-subtitle"][1] <= found[".legend"][0] + 6
     assert found[".legend"][1] <= found[".nsewdrag"][0] + 6
+
+
+@pytest.mark.parametrize(("width", "seen"), [(350, False), (1000, True)])
+def test_numbers_stand_in_cells_that_have_room_for_them(width, seen):
+    generator = torch.Generator().manual_seed(0)
+    one, other = (
+        LowRank(torch.randn(64, 8, generator=generator), torch.randn(8, 64, generator=generator)) for _ in "12"
+    )
+    wire = PlotlyView(plots.phi_map(similarity(one, other))).wire
+    with host(f"<body><div style='width: {width}px'></div>") as page:
+        page.evaluate(
+            RENDER, [Path(view.__file__).with_name("view.js").read_text(encoding="utf-8"), listed(wire), True]
+        )
+        page.wait_for_selector(".heatmap-label", state="attached")
+        page.wait_for_timeout(300)
+        gaps = page.evaluate(GAPS)
+        assert (len(gaps) > 0) is seen
+        assert min(gaps, default=1) > 0, "no number runs into the next"

@@ -122,6 +122,7 @@ function themed(layout, ink) {
 const pen = document.createElement("canvas").getContext("2d");
 const LINE = 1.3; // of the size of a font
 const NARROWEST = 80; // pixels in which words still make a line
+const LEAST = 6; // pixels of a number in a cell that somebody may still read
 const ROW = 29; // pixels of a legend in one row: figures leave room for that between their title and the plot
 
 function wrapped(text, font, room) {
@@ -195,6 +196,8 @@ function render({ model, el }) {
     if (!started) return;
     const better = fitted(coloured, room(), tall()); // plotly has placed labels on the left, and the legend's rows
     if (better.height !== shown.height) show(better);
+    for (const { style } of picture.querySelectorAll(".heatmap-label text"))
+      style.display = parseFloat(style.fontSize) < LEAST ? "none" : null;
     clearTimeout(rest);
     rest = setTimeout(() => model.send({ rests: true }), 500); // the kernel renews the still now, not in between
   };
