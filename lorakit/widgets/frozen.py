@@ -31,7 +31,7 @@ STYLE = """
 .lorakit-controls, .lorakit-panels { display: flex; flex-flow: row wrap; gap: 0.25rem 1.5rem; }
 .lorakit-controls label { display: inline-flex; align-items: center; gap: 0.5rem; max-width: 100%; }
 .lorakit-controls input[type="range"] { width: 16rem; max-width: 50vw; accent-color: #3b82c4; }
-.lorakit-controls select { font: inherit; max-width: 100%; }
+.lorakit-controls select { font: inherit; min-width: 0; max-width: 100%; }
 .lorakit-panels > div { min-width: 0; }
 .lorakit-frozen svg { max-width: 100%; }
 """
