@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lorakit import plots
-from lorakit.widgets import Explorer, PlotlyView, freeze
+from lorakit.widgets import Explorer, PictureExplorer, PlotlyView, freeze
 from lorakit.widgets.freezing import frozen
 from lorakit.widgets.frozen import fragment, script
 from lorakit.widgets.positions import positions, thinned
@@ -214,3 +214,13 @@ def test_a_figure_alone_is_a_fragment_with_its_still():
     assert piece.count("<svg") == 1
     assert 'class="lorakit-frozen"' in piece
     assert "export default" not in script()
+
+
+def test_a_page_opens_where_the_explorer_stood():
+    """Also where an earlier control has moved the later ones on, off a float's grid: 0.3 is not 6 · 0.05."""
+    explorer = PictureExplorer(rank=3, noise=0.3, most=4, size=12)
+    node, opened = frozen(explorer, most=60).tree, []
+    for _ in explorer.controls:
+        opened.append(node["labels"][node["at"]])
+        node = node["next"][node["at"]]
+    assert opened == ["3", "0.30", "3"]

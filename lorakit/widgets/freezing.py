@@ -115,9 +115,10 @@ class _Camera:
             self.states += 1
             return [number for panel in self.panels for number in self._shot(panel)]
         control = self.controls[depth]
-        options = self._positions(control)
+        now = here[depth] if here else control.value
+        options = self._positions(control, now)
         if kind(control) == "slider":
-            options = thinned(options, self.reach[depth], here[depth] if here else control.value)
+            options = thinned(options, self.reach[depth], now)
         labels, following, at = [], [], 0
         for i, value in enumerate(options):
             stays = here is not None and value == here[depth]
@@ -131,8 +132,8 @@ class _Camera:
         listed = kind(control) == "fixed" and len(self._positions(control)) > 1
         return "menu" if listed else kind(control)
 
-    def _positions(self, control: W.ValueWidget) -> list:
-        return list(self.values.get(control.description) or positions(control))
+    def _positions(self, control: W.ValueWidget, now: Any = None) -> list:
+        return list(self.values.get(control.description) or positions(control, now))
 
     def _shot(self, panel: W.Widget) -> Iterator[int]:
         if not isinstance(panel, PlotlyView):

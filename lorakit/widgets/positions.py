@@ -17,8 +17,9 @@ def kind(control: W.Widget) -> str:
     return "menu" if hasattr(control, "options") or isinstance(control.value, bool) else "fixed"
 
 
-def positions(control: W.Widget) -> list:
-    """The values a control can take now; of a text only the one it has."""
+def positions(control: W.Widget, now: Any = None) -> list:
+    """The values a control can take, `now` (by default what it has) among them to the bit; of a text only its own."""
+    now = control.value if now is None else now
     if hasattr(control, "options"):
         return list(control._options_values)
     if isinstance(control.value, bool):
@@ -29,7 +30,7 @@ def positions(control: W.Widget) -> list:
     values = control.min + steps * (control.step or 1)
     values = getattr(control, "base", None) ** values if isinstance(control, W.FloatLogSlider) else values
     found = [type(control.value)(value) for value in values]
-    found[int(np.argmin(np.abs(np.subtract(found, control.value))))] = control.value  # to the bit, and off the grid
+    found[int(np.argmin(np.abs(np.subtract(found, now))))] = now  # to the bit, and off the grid
     return found
 
 
