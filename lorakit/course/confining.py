@@ -85,7 +85,7 @@ def _allow(libc: Any, ruleset: int, path: str, allowed: int) -> None:
 
 def _checked(libc: Any, result: int) -> int:
     if result < 0:
-        raise OSError(ctypes.get_errno(), f"{os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), f"Landlock: {os.strerror(ctypes.get_errno())}")
     return result
 
 

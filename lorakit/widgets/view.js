@@ -184,12 +184,11 @@ function render({ model, el }) {
   let started = false;
   let rest = null;
   let figure = null;
-  let width = 0;
-  let ink = inkOf(el); // asked once a theme: asking at every redraw would have the page lay itself out
+  let width = 0; // both are asked where they may have changed: at every redraw, the page would lay itself out for it
+  let ink = inkOf(el);
   const draw = () => {
     figure = kept(unpack(model.get("wire")), figure);
     picture.setAttribute("aria-label", model.get("alt"));
-    width = el.clientWidth;
     const coloured = themed(figure.layout, ink);
     const shown = fitted(coloured, room(), tall());
     show(shown);
@@ -213,6 +212,7 @@ function render({ model, el }) {
   const start = () => {
     started = true;
     ink = inkOf(el);
+    width = el.clientWidth;
     picture.replaceChildren();
     draw();
   };
@@ -225,6 +225,7 @@ function render({ model, el }) {
 
   const resized = new ResizeObserver(() => {
     if (!started || !el.clientWidth || el.clientWidth === width) return;
+    width = el.clientWidth;
     ink = inkOf(el); // a view may be drawn before it stands on the page, where nothing has a colour yet
     draw();
   });

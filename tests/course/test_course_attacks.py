@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from classroom import SMALL, extra, notebook
+from own_judge import own_judge
 
 from lorakit.course import filtering, judging
 from lorakit.course.confining import abi
-from lorakit.course.judging import Judge
 from lorakit.course.marking import mark
 from lorakit.course.running import Limits
 from lorakit.course.submissions import merge
@@ -93,13 +93,7 @@ print("reached", reached)
 """
 
 
-@pytest.fixture(scope="module")
-def judge():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
-        patch.syspath_prepend(str(HERE))
-        with Judge() as one:
-            yield one
+judge = pytest.fixture(own_judge, scope="module")
 
 
 def marked(judge, filled):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from classroom import CHEAT, OUTSIDE, SCALE, SMALL, SNOOP, extra, notebook
+from own_judge import own_judge
 
 from lorakit.course import parse, solution, student
 from lorakit.course.confining import abi
-from lorakit.course.judging import Judge
 from lorakit.course.marking import mark
 from lorakit.course.running import Limits, Process
 from lorakit.course.submissions import merge
@@ -18,13 +18,7 @@ LIMITS = Limits(seconds=8.0, memory=3 << 30)
 linux = pytest.mark.skipif(abi() < 6, reason="Landlock 6 is what keeps signals and files apart here")
 
 
-@pytest.fixture(scope="module")
-def judge():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
-        patch.syspath_prepend(str(HERE))
-        with Judge() as one:
-            yield one
+judge = pytest.fixture(own_judge, scope="module")
 
 
 def marked(judge, filled, **limits):
